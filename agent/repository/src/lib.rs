@@ -1,0 +1,2 @@
+//! A deduplicating, verifiable object repository.
+pub mod store;
