@@ -1,0 +1,8 @@
+//! The file table: one row for each entry of a volume, in path order, in blocks that are stored and shared like data.
+//!
+//! Rows and their bytes live here; reading a file system into rows, and making files of rows, is the `volume` crate's work.
+//! Normative text: `FORMAT.md` §7.
+
+pub mod row;
+
+pub use row::{Content, Extent, Flags, Inode, Kind, Metadata, PackId, PackKind, PackRef, Row, Segment, Time};
