@@ -15,6 +15,8 @@ pub mod session;
 pub mod signature;
 pub mod store;
 pub mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod wire;
 
 pub use error::{Class, Error, Result};
