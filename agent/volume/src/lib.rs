@@ -5,6 +5,7 @@
 pub mod acl;
 mod beneath;
 pub mod links;
+pub mod member;
 pub mod read;
 pub mod walk;
 mod xattr;
