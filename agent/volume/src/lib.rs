@@ -7,5 +7,6 @@ mod beneath;
 pub mod links;
 pub mod member;
 pub mod read;
+pub mod target;
 pub mod walk;
 mod xattr;

@@ -1,6 +1,6 @@
 //! Extended attributes of one entry, raw as the kernel gives them. Which of them a restore sets is decided in `target`.
 
-use rustix::fs::{lgetxattr, llistxattr};
+use rustix::fs::{getxattr, lgetxattr, listxattr, llistxattr};
 use rustix::io::{Errno, Result};
 
 /// Longest list of names and longest value in bytes. Source: Linux `XATTR_LIST_MAX` and `XATTR_SIZE_MAX`.
@@ -12,18 +12,35 @@ const XATTR_BYTES_USUAL: usize = 1024;
 /// Attributes as [`trysail_repository::table::Metadata`] holds them.
 pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Names and values at `path` (its last part is not followed), in byte order of the names. A file system without attributes has none.
-pub(crate) fn read(path: &[u8]) -> Result<Xattrs> {
-    let names = match grow(|buffer| llistxattr(path, buffer)) {
+/// How the last part of a path is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Last {
+    /// A name in a directory: a link is the entry itself.
+    Name,
+    /// What `/proc` gives for an open descriptor: the entry is what it leads to.
+    Descriptor,
+}
+
+/// Names and values at `path`, in byte order of the names. A file system without attributes has none.
+pub(crate) fn read(path: &[u8], last: Last) -> Result<Xattrs> {
+    let listed = grow(|buffer| match last {
+        Last::Name => llistxattr(path, buffer),
+        Last::Descriptor => listxattr(path, buffer),
+    });
+    let names = match listed {
         Ok(names) => names,
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let mut found = Vec::new();
     for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        match grow(|buffer| lgetxattr(path, name, buffer)) {
+        let value = grow(|buffer| match last {
+            Last::Name => lgetxattr(path, name, buffer),
+            Last::Descriptor => getxattr(path, name, buffer),
+        });
+        match value {
             Ok(value) => found.push((name.to_vec(), value)),
-            // Removed since the list was made, or listed but not ours to see (`trusted.` in some kernels).
+            // Removed since the list was made, or listed without being readable by anybody.
             Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
             Err(error) => return Err(error),
         }

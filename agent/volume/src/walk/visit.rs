@@ -72,7 +72,7 @@ impl Visit {
         let mut path = proc_path(&*self.parent).into_bytes();
         path.push(b'/');
         path.extend_from_slice(self.name());
-        crate::xattr::read(&path).map_err(|error| match error {
+        crate::xattr::read(&path, crate::xattr::Last::Name).map_err(|error| match error {
             Errno::NOENT => Problem::Vanished { path: self.row.path.clone() },
             error => Problem::refused(&self.row.path, Action::Xattrs, error),
         })
