@@ -108,8 +108,6 @@ pub struct Entries {
     pub unstable: u64,
     /// Files that could not be read.
     pub unreadable: u64,
-    /// Entries that the user excluded.
-    pub excluded: u64,
 }
 
 /// Bytes of a snapshot and of the run that made it.

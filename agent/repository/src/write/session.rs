@@ -94,8 +94,13 @@ struct Shared {
 
 impl Known {
     /// The id of a frame with that hash.
-    pub fn id(&self, sha256: &[u8; 32]) -> FrameId {
+    pub fn frame_id(&self, sha256: &[u8; 32]) -> FrameId {
         self.shared.keys.frame_id(sha256)
+    }
+
+    /// The id of a small file's content with that hash.
+    pub fn content_id(&self, sha256: &[u8; 32]) -> FrameId {
+        self.shared.keys.content_id(sha256)
     }
 
     /// Where a frame of that id is stored already. Must not be called on a runtime's thread: the first call loads the index.

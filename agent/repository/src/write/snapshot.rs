@@ -1,6 +1,6 @@
 //! One snapshot under construction: frames become packs, rows become blocks, and at the end a commit names it all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use jiff::SignedDuration;
@@ -271,7 +271,8 @@ impl SnapshotWriter {
         }
         let entries = std::mem::take(&mut self.index);
         let mut packs = new_rows([(&self.data, 0)]);
-        packs.0.retain(|pack, _| entries.iter().any(|e| e.extent.pack.number == pack.number));
+        let named: BTreeSet<u32> = entries.iter().map(|e| e.extent.pack.number).collect();
+        packs.0.retain(|pack, _| named.contains(&pack.number));
         let key = layout::index_delta(self.session.id, self.deltas);
         let sealed = Delta { packs, entries }.seal(&key, &self.session.plan.keys.index);
         self.deltas += 1;
@@ -287,11 +288,11 @@ impl SnapshotWriter {
         self.data.stored() + self.meta.stored()
     }
 
-    /// Ends the session with a commit. `read` bytes were read from the volume, `excluded` entries left out by the user's wish.
+    /// Ends the session with a commit. `read` bytes were read from the volume.
     ///
     /// # Errors
     /// Those of the store; then nothing is committed, and the next session goes on from the last checkpoint.
-    pub fn finish(mut self, kind: CommitKind, read: u64, excluded: u64) -> Result<Finished> {
+    pub fn finish(mut self, kind: CommitKind, read: u64) -> Result<Finished> {
         if let Some(block) = self.builder.finish() {
             self.block(block)?;
         }
@@ -308,7 +309,6 @@ impl SnapshotWriter {
         let recipe = self.write_recipe()?;
         self.counts.read = read;
         self.counts.stored = self.stored();
-        self.entries.excluded = excluded;
         let merkle = Sha256Hex(std::mem::take(&mut self.merkle).finish());
         let commit = Commit {
             format: FORMAT.to_owned(),
