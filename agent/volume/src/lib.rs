@@ -8,6 +8,7 @@ mod beneath;
 pub mod links;
 pub mod member;
 pub mod read;
+pub mod restore;
 pub mod target;
 pub mod unchanged;
 pub mod walk;
