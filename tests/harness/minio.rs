@@ -73,6 +73,8 @@ impl Minio {
             .arg(data)
             .env("HOME", scratch.path())
             .envs([("MINIO_ROOT_USER", ACCESS_KEY), ("MINIO_ROOT_PASSWORD", SECRET_KEY), ("MINIO_BROWSER", "off")])
+            // Without a region of its own it takes requests that are signed for any.
+            .env("MINIO_SITE_REGION", "us-east-1")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -101,7 +103,7 @@ impl Minio {
     fn answers(&self) -> std::io::Result<bool> {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port))?;
         socket.set_read_timeout(Some(START_TIME))?;
-        socket.write_all(b"GET /minio/health/cluster HTTP/1.0\r\n\r\n")?;
+        socket.write_all(b"GET /minio/health/cluster HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
         Ok(answer.split(' ').nth(1) == Some("200"))
