@@ -21,7 +21,7 @@ pub const ACCESS_KEY: &str = "root-of-tests";
 pub const SECRET_KEY: &str = "secret-of-tests";
 
 /// Time from start to readiness on a busy machine of two cores.
-const START_TIME: Duration = Duration::from_secs(60);
+const START_TIME: Duration = Duration::from_mins(1);
 
 /// Pause between two questions for readiness.
 const START_POLL: Duration = Duration::from_millis(100);

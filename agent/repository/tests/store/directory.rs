@@ -22,7 +22,7 @@ async fn what_a_killed_writer_left_is_invisible_and_in_nobodys_way() -> Outcome 
     fs::create_dir(scratch.path().join("a"))?;
     let (fresh, stale) = (scratch.path().join("a/.tmp+0001"), scratch.path().join("a/.tmp+0002"));
     fs::write(&fresh, "half an obj")?;
-    fs::File::create(&stale)?.set_modified(SystemTime::now() - Duration::from_secs(25 * 3600))?;
+    fs::File::create(&stale)?.set_modified(SystemTime::now() - Duration::from_hours(25))?;
     assert_eq!(store.list("", None).await?.objects, []);
     assert_eq!((fresh.exists(), stale.exists()), (true, false), "only what is older than a day is removed");
     assert!(matches!(store.create(&key("a/b"), Bytes::from_static(b"object")).await?, Created::New { .. }));

@@ -12,7 +12,7 @@ use trysail_repository::{
 use crate::{Outcome, key};
 
 const BODY: Bytes = Bytes::from_static(b"body");
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A store with a script, and the same store behind retries.
 fn stores() -> (Arc<Faulty<Memory>>, Retry<Arc<Faulty<Memory>>>) {
@@ -109,7 +109,7 @@ async fn patience_ends_with_the_stores_own_words() -> Outcome {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_never_ends_ends_with_patience() -> Outcome {
     let (faulty, store) = stores();
-    faulty.at_call(0, Fault::Delay(Duration::from_secs(3600)));
+    faulty.at_call(0, Fault::Delay(Duration::from_hours(1)));
     let detail = "no answer; gave up after 60 s";
     assert_eq!(store.get(&name()).await, Err(Error::new(ErrorKind::Transient, name(), detail)));
     Ok(())
