@@ -115,8 +115,7 @@ impl TargetError {
     /// Whether the restore cannot go on: the target cannot be used at all, or its file system is full, read-only or failing.
     pub fn is_fatal(&self) -> bool {
         match self {
-            Self::NotEmpty { .. } => true,
-            Self::Failed { action: Step::Root | Step::Sync, .. } => true,
+            Self::NotEmpty { .. } | Self::Failed { action: Step::Root | Step::Sync, .. } => true,
             Self::Failed { source, .. } => Errno::from_io_error(source).is_some_and(ends_everything),
             _ => false,
         }
