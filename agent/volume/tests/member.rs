@@ -1,5 +1,6 @@
 //! The bytes of tar members: golden, and as the `tar` crate reads them.
 
+#![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::io::Read;

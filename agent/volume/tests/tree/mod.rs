@@ -1,7 +1,7 @@
 //! Hostile trees, and the round trip through walk and target that the tests of this directory share. Assertions live in the tests.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::ffi::OsStr;
@@ -233,10 +233,10 @@ pub(crate) fn build_privileged(root: &Path) {
     set_xattr(&at.join("capable"), "trusted.secret", b"s");
     set_xattr(&at.join("capable"), "security.trysail", b"own");
     fs::write(at.join("mode0"), b"none").unwrap();
-    fs::set_permissions(at.join("mode0"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(at.join("mode0"), fs::Permissions::from_mode(0o000)).unwrap();
     fs::create_dir(at.join("directory0")).unwrap();
     fs::write(at.join("directory0/inside"), b"inside").unwrap();
-    fs::set_permissions(at.join("directory0"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(at.join("directory0"), fs::Permissions::from_mode(0o000)).unwrap();
 }
 
 /// A chain of `levels` directories called `part` with one file at its end, made without any path longer than one name.
