@@ -3,6 +3,7 @@
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+use std::fmt::Write;
 use std::io::Read;
 
 use expect_test::expect;
@@ -35,7 +36,7 @@ fn text(row: &Row) -> String {
         while let Some(first) = rest.first() {
             let run = rest.iter().take_while(|byte| *byte == first).count();
             if *first == 0 && run > 3 {
-                text.push_str(&format!("<{run}>"));
+                write!(text, "<{run}>").unwrap();
                 rest = &rest[run..];
             } else {
                 text.push_str(&rest[..1].escape_ascii().to_string());

@@ -2,10 +2,10 @@
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
-#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
@@ -26,9 +26,14 @@ use trysail_volume::walk::{Problem, Visit, Walk, WalkOptions};
 pub(crate) fn is_root(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        eprintln!("SKIPPED, needs root: {test}");
+        skipped("needs root", test);
     }
     root
+}
+
+/// Says what is not tested here, past the capture of the test harness.
+pub(crate) fn skipped(why: &str, what: &str) {
+    writeln!(std::io::stderr(), "SKIPPED, {why}: {what}").unwrap();
 }
 
 pub(crate) fn name(bytes: &[u8]) -> &Path {
@@ -48,7 +53,7 @@ pub(crate) fn set_xattr(path: &Path, key: &str, value: &[u8]) {
     match lsetxattr(path, key, value, XattrFlags::empty()) {
         Ok(()) => {}
         Err(error @ (Errno::NOSPC | Errno::OPNOTSUPP | Errno::TOOBIG)) => {
-            eprintln!("SKIPPED, not on this file system: {key} of {} bytes: {error}", value.len());
+            skipped("not on this file system", &format!("{key} of {} bytes: {error}", value.len()));
         }
         Err(error) => panic!("{key}: {error}"),
     }
