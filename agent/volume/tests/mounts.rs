@@ -24,13 +24,11 @@ impl Drop for Mounted {
 
 /// Mounts a file system of 64 KiB in memory; `None`, and a line, where that is not allowed.
 fn small(at: &Path, test: &str) -> Option<Mounted> {
-    match mount("tmpfs", at, "tmpfs", MountFlags::empty(), Some(c"size=64k")) {
-        Ok(()) => Some(Mounted(at.to_owned())),
-        Err(_) => {
-            tree::skipped("needs the right to mount", test);
-            None
-        }
+    if mount("tmpfs", at, "tmpfs", MountFlags::empty(), Some(c"size=64k")).is_err() {
+        tree::skipped("needs the right to mount", test);
+        return None;
     }
+    Some(Mounted(at.to_owned()))
 }
 
 fn given(root: &Path, mounts: Mounts) -> Vec<String> {
