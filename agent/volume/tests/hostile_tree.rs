@@ -186,13 +186,59 @@ fn a_mount_point_has_an_empty_row_and_a_notice() {
 }
 
 #[test]
+fn a_directory_that_becomes_a_link_after_its_row_is_not_entered() {
+    let (from, outside) = (tempdir().unwrap(), tempdir().unwrap());
+    fs::create_dir(from.path().join("a")).unwrap();
+    fs::write(outside.path().join("canary"), b"canary").unwrap();
+    for other_directory in [false, true] {
+        let mut walk = Walk::open(from.path(), WalkOptions::default()).unwrap();
+        assert_eq!(walk.nth(1).unwrap().unwrap().row.path, b"a");
+        fs::rename(from.path().join("a"), outside.path().join("kept")).unwrap();
+        if other_directory {
+            fs::create_dir(from.path().join("a")).unwrap();
+        } else {
+            symlink(outside.path(), from.path().join("a")).unwrap();
+        }
+        let given: Vec<String> = walk.map(|visit| visit.unwrap_err().to_string()).collect();
+        assert_eq!(given, ["a was replaced during the walk"]);
+        let swapped = from.path().join("a");
+        if other_directory { fs::remove_dir(swapped) } else { fs::remove_file(swapped) }.unwrap();
+        fs::rename(outside.path().join("kept"), from.path().join("a")).unwrap();
+    }
+}
+
+#[test]
+fn a_deep_walk_comes_back_only_to_the_directories_it_came_from() {
+    const LEVELS: usize = 100;
+    let (from, outside) = (tempdir().unwrap(), tempdir().unwrap());
+    tree::chain(from.path(), b"d", LEVELS);
+    let top = from.path().join("d/d");
+    // After its chain is walked, this directory holds a name that is still to come.
+    fs::write(top.join("later"), b"").unwrap();
+    fs::write(from.path().join("last"), b"").unwrap();
+    let mut walk = Walk::open(from.path(), WalkOptions::default()).unwrap();
+    assert_eq!(walk.nth(LEVELS + 1).unwrap().unwrap().row.path, [b"d/".repeat(LEVELS), b"end".to_vec()].concat());
+    fs::rename(&top, outside.path().join("moved")).unwrap();
+    symlink(outside.path().join("moved"), &top).unwrap();
+    let given: Vec<String> =
+        walk.map(|visit| visit.map_or_else(|problem| problem.to_string(), |_| "row".to_owned())).collect();
+    let lost = |levels: usize| format!("{} was replaced during the walk", ["d"].repeat(levels).join("/"));
+    let mut expected: Vec<String> = (2..=LEVELS - OPEN).rev().map(lost).collect();
+    expected.push("row".to_owned());
+    assert_eq!(given, expected);
+}
+
+/// Directories that a walk holds open: deeper ones it comes back to by their path.
+const OPEN: usize = 64;
+
+#[test]
 fn swapping_directories_with_links_never_leads_the_walk_out() {
-    const WALKS: usize = 300;
+    const WALKS: usize = 10_000;
     let (from, outside) = (tempdir().unwrap(), tempdir().unwrap());
     fs::create_dir(from.path().join("a")).unwrap();
     fs::create_dir(outside.path().join("b")).unwrap();
     fs::create_dir(from.path().join("a/b")).unwrap();
-    for index in 0..20 {
+    for index in 0..2 {
         fs::write(from.path().join(format!("a/b/f{index}")), b"inside").unwrap();
         fs::write(outside.path().join(format!("b/f{index}")), b"canary").unwrap();
     }
