@@ -137,7 +137,7 @@ impl Walk {
             NamesError::Kernel(error) => Problem::refused(&path, Action::List, error),
         })?;
         self.names_bytes += names.memory();
-        if let Some(outermost) = (self.stack.len() + 1).checked_sub(OPEN_MAX).and_then(|at| self.stack.get_mut(at)) {
+        if let Some(outermost) = self.stack.len().checked_sub(OPEN_MAX).and_then(|at| self.stack.get_mut(at)) {
             outermost.fd = None;
         }
         self.stack.push(Frame { fd: Some(Arc::new(fd)), device, number, names, path_length: path.len() });
