@@ -1,12 +1,16 @@
 //! The one door to remote bytes: the `ObjectStore` trait, its keys, pages and errors.
 //!
-//! Implementations live below: `memory`, `directory`, `s3`; `retry` wraps any of them. Nothing here knows what
-//! an object means. All implementations pass `testing::verify_store`.
+//! Implementations live below: `memory`, `directory`, `s3`; `retry` and `counted` wrap any of them. Nothing here knows
+//! what an object means. All implementations pass `testing::verify_store`.
 
+pub mod counted;
+pub mod credentials;
 pub mod directory;
+mod limits;
 pub mod memory;
 pub mod retry;
 pub mod s3;
+mod shared;
 
 use std::{fmt, ops::Range};
 
@@ -94,7 +98,8 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
     /// The whole object.
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Bytes>>;
 
-    /// Exactly the bytes `range`, or an error where the object is shorter.
+    /// Exactly the bytes `range`, or [`ErrorKind::Invalid`] where the object is shorter or the range is empty (S3 has no
+    /// way to ask for nothing).
     fn get_range<'a>(&'a self, key: &'a Key, range: Range<u64>) -> BoxFuture<'a, Result<Bytes>>;
 
     /// Stores the object unless one of that key exists (`If-None-Match: *`).

@@ -179,3 +179,25 @@ impl Extent {
         self.skip == 0 && self.take == self.plain
     }
 }
+
+/// A frame in a meta pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MetaRef {
+    /// The pack, of the series `m`.
+    pub pack: PackId,
+    /// Offset of the frame in the plain pack.
+    pub offset: u32,
+    /// Stored length of the frame.
+    pub stored: u32,
+    /// Decoded length of the frame.
+    pub plain: u32,
+    /// SHA-256 of the decoded bytes.
+    pub sha256: [u8; 32],
+}
+
+impl PackId {
+    /// The pack as one of a series.
+    pub fn of(self, kind: PackKind) -> PackRef {
+        PackRef { session: self.session, kind, number: self.number }
+    }
+}

@@ -1,0 +1,88 @@
+//! The HTTP client of an S3 store: certificate roots, time limits, whole bodies, and failures below HTTP. Nothing of S3.
+
+use std::{error::Error as _, fmt::Write as _, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+
+use super::S3Settings;
+use crate::store::{Error, ErrorKind, Result};
+
+/// Time to reach the host: several lost SYNs on a slow line.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// Shortest time for one request. rust-s3's own default.
+const REQUEST_TIME_MIN: Duration = Duration::from_secs(60);
+
+/// Slowest line that a request must still pass, in bytes per second: a pack of 16 MiB on 0.5 Mbit/s.
+const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
+
+/// Longest pause between two pieces of an answer's body.
+const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// Our HTTP client: certificate roots of the system and of the settings, no redirects (a signature is for one host).
+pub(super) fn client(settings: &S3Settings) -> Result<reqwest::Client> {
+    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).connect_timeout(CONNECT_TIME);
+    let Some(path) = &settings.ca_cert else {
+        return builder.build().map_err(|error| Error::new(ErrorKind::Invalid, &settings.bucket, error));
+    };
+    let invalid = |detail: String| Error::new(ErrorKind::Invalid, path.display(), detail);
+    let pem = std::fs::read(path).map_err(|error| invalid(error.to_string()))?;
+    let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| invalid(error.to_string()))?;
+    if roots.is_empty() {
+        return Err(invalid("no certificate in PEM form".to_owned()));
+    }
+    let builder = roots.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+    builder.build().map_err(|error| invalid(error.to_string()))
+}
+
+/// The time that a transfer of so many bytes may take.
+pub(super) fn request_time(bytes: u64) -> Duration {
+    REQUEST_TIME_MIN.max(Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND))
+}
+
+/// Waits for a step of a request. Silence and broken connections are transient.
+pub(super) async fn within<T>(
+    name: &str,
+    limit: Duration,
+    step: impl Future<Output = reqwest::Result<T>>,
+) -> Result<T> {
+    match tokio::time::timeout(limit, step).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(transport(name, error)),
+        Err(_) => Err(Error::new(ErrorKind::Transient, name, format!("no answer within {} s", limit.as_secs()))),
+    }
+}
+
+/// A failure below HTTP, with its causes and without the URL.
+fn transport(name: &str, error: reqwest::Error) -> Error {
+    let kind = if error.is_builder() { ErrorKind::Invalid } else { ErrorKind::Transient };
+    let error = error.without_url();
+    let mut detail = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a `String` cannot fail.
+        let _ = write!(detail, ": {cause}");
+        source = cause.source();
+    }
+    Error::new(kind, name, detail)
+}
+
+/// The whole body of an answer, at most `most` bytes.
+pub(super) async fn read(name: &str, mut response: reqwest::Response, most: u64) -> Result<Bytes> {
+    let expected = response.content_length();
+    let too_long = || Error::new(ErrorKind::Corrupt, name, format!("a body of more than {most} bytes"));
+    if expected.is_some_and(|length| length > most) {
+        return Err(too_long());
+    }
+    let end = tokio::time::Instant::now() + request_time(expected.unwrap_or(most));
+    let mut body =
+        BytesMut::with_capacity(expected.and_then(|length| usize::try_from(length).ok()).unwrap_or_default());
+    loop {
+        let left = end.saturating_duration_since(tokio::time::Instant::now());
+        let Some(piece) = within(name, IDLE_TIME.min(left), response.chunk()).await? else { return Ok(body.freeze()) };
+        body.extend_from_slice(&piece);
+        if body.len() as u64 > most {
+            return Err(too_long());
+        }
+    }
+}
