@@ -10,11 +10,24 @@
 //! that commit. Nobody refers to a condemned pack anew, and no name is used twice: so a pruner that stalls for days between its
 //! listing and its deletes is still right. `model` plays this against the code of `plan`.
 
+mod error;
+pub mod execute;
+pub mod forget;
+pub mod gather;
 pub mod inventory;
 pub mod leftovers;
 #[cfg(test)]
 mod model;
 pub mod plan;
+pub mod summary;
+#[cfg(test)]
+mod tests;
 
+pub use error::{Error, Result};
+pub use execute::{Prune, Report};
+pub use forget::{create_ballast, forget};
+pub use gather::gather;
 pub use inventory::{CondemnedSet, Inventory, ListedPacks, Session, SnapshotObjects};
-pub use plan::{Limits, Plan};
+pub use leftovers::Leftovers;
+pub use plan::{Limits, Plan, Waiting};
+pub use summary::Summary;

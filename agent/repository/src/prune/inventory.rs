@@ -134,9 +134,9 @@ impl ListedPacks {
     pub fn iter(&self) -> impl Iterator<Item = (PackRef, u64)> + '_ {
         self.0.iter().flat_map(|(session, packs)| {
             SERIES.into_iter().flat_map(move |kind| {
-                packs.sizes[series(kind)]
-                    .iter()
-                    .map(move |(number, stored)| (PackRef { session: *session, kind, number: *number }, u64::from(*stored)))
+                packs.sizes[series(kind)].iter().map(move |(number, stored)| {
+                    (PackRef { session: *session, kind, number: *number }, u64::from(*stored))
+                })
             })
         })
     }

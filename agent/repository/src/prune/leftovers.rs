@@ -76,7 +76,10 @@ pub(super) fn of(inventory: &Inventory, limits: Limits, now: Timestamp, protecte
     let in_use = SessionsInUse::of(inventory);
     let old = limits.dead().checked_add(limits.grace).unwrap_or(jiff::SignedDuration::MAX);
     for (id, session) in &inventory.sessions {
-        if !protected.contains(id) && session.opened.is_some_and(|at| older(at, old, now)) && !in_use.needs(*id, session) {
+        if !protected.contains(id)
+            && session.opened.is_some_and(|at| older(at, old, now))
+            && !in_use.needs(*id, session)
+        {
             found.tables.extend(session.table.then(|| layout::session_packs(*id)));
             found.openings.push(layout::session_open(*id));
         }

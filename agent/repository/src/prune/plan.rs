@@ -10,11 +10,14 @@ use super::{
     inventory::Inventory,
     leftovers::{self, Leftovers},
 };
-use crate::{pack_set::PackSet, session::SessionId, table::PackRef};
+use crate::{config::GcConfig, pack_set::PackSet, session::SessionId, table::PackRef};
 
-/// Least difference between G and S: a condemned set is dated when its upload begins and seen when it ends, times of objects
-/// are whole seconds on some stores, and writers look again at sets only 15 minutes before their end.
-pub const MARGIN: SignedDuration = SignedDuration::from_mins(30);
+/// Most that G must be longer than S: a condemned set is dated when its upload begins and seen when it ends, times of objects are
+/// whole seconds on some stores, and writers look again at sets only 15 minutes before their end.
+const MARGIN_MAX: SignedDuration = SignedDuration::from_mins(30);
+
+/// The same as a share of S, which is what counts for repositories with sessions of minutes.
+const MARGIN_SHARE: i32 = 8;
 
 /// The two times of the repository's `gc` parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +38,21 @@ pub struct GraceTooShort {
     pub grace: SignedDuration,
 }
 
+impl From<&GcConfig> for Limits {
+    fn from(config: &GcConfig) -> Self {
+        Self {
+            session_max: SignedDuration::from_secs(config.session_max_s),
+            grace: SignedDuration::from_secs(config.grace_s),
+        }
+    }
+}
+
 impl Limits {
     /// An error where these limits do not keep a sweep behind every commit.
     pub fn check(self) -> Result<(), GraceTooShort> {
         let Self { session_max, grace } = self;
-        let least = session_max.checked_add(MARGIN).unwrap_or(SignedDuration::MAX);
+        let margin = MARGIN_MAX.min(session_max / MARGIN_SHARE);
+        let least = session_max.checked_add(margin).unwrap_or(SignedDuration::MAX);
         if session_max.is_positive() && grace >= least { Ok(()) } else { Err(GraceTooShort { session_max, grace }) }
     }
 
@@ -156,6 +169,11 @@ impl Plan {
             plan.sweep(*pack, inventory.packs.stored(*pack).unwrap_or(0));
         }
         plan
+    }
+
+    /// Whether there is nothing to do now.
+    pub fn is_empty(&self) -> bool {
+        self.condemn.is_empty() && self.sweep.is_empty() && self.gone.is_empty() && self.leftovers.is_empty()
     }
 
     fn condemn(&mut self, pack: PackRef, bytes: u64) {
