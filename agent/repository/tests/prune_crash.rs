@@ -188,19 +188,33 @@ fn a_prune_deletes_what_is_due_condemns_what_is_garbage_and_clears_what_is_left_
         condemned_due: Some(store.now() + hours(72)),
         swept_packs: 2,
         swept_bytes: 8,
-        cleared_objects: 11,
+        cleared_objects: 10,
         ballast_spent: false,
     };
     assert_eq!(report, expected);
-    expect_test::expect![[r"
+    expect_test::expect![[r#"
         v1/gc/ballast
-        v1/gc/c/080G2081040G2081040G208104
+        v1/gc/c/081040G2081040G2081040G208
         v1/p/01040G2081040G2081040G2081/000000.pk
         v1/p/01040G2081040G2081040G2081/000001.pk
         v1/p/01040G2081040G2081040G2081/000004.pk
-        v1/p/020820G40R20820G40R20820G4/000000.pk
-        v1/p/030C30C31G60R30C1G60R30C1G/000000.pk
-        v1/s/x"]]
+        v1/p/02081040G2081040G2081040G2/000000.pk
+        v1/p/030C1G60R30C1G60R30C1G60R3/000000.pk
+        v1/p/040G2081040G2081040G208104/000000.pk
+        v1/p/050M2GA1850M2GA1850M2GA185/000000.pk
+        v1/s/01040G2081040G2081040G2081.open
+        v1/s/01040G2081040G2081040G2081.packs
+        v1/s/02081040G2081040G2081040G2.open
+        v1/s/02081040G2081040G2081040G2.packs
+        v1/s/030C1G60R30C1G60R30C1G60R3.open
+        v1/s/050M2GA1850M2GA1850M2GA185.open
+        v1/s/050M2GA1850M2GA1850M2GA185.packs
+        v1/snap/data/01040G2081040G2081040G2081.json
+        v1/snap/data/01040G2081040G2081040G2081.recipe
+        v1/snap/data/01040G2081040G2081040G2081.refs
+        condemned v1/p/01040G2081040G2081040G2081/000004.pk
+        condemned v1/p/02081040G2081040G2081040G2/000000.pk
+        condemned v1/p/050M2GA1850M2GA1850M2GA185/000000.pk"#]]
     .assert_eq(&state(&store).join("\n"));
     assert_eq!(wait(run(&store, store.now())), Ok(Report::default()));
 }
@@ -308,7 +322,15 @@ struct Stepped<'a>(&'a Memory);
 
 async fn step() {
     let mut waited = false;
-    future::poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+    let once = |context: &mut Context<'_>| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        // Requests in flight together are polled again only when they are woken.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    };
+    future::poll_fn(once).await;
 }
 
 impl ObjectStore for Stepped<'_> {
@@ -390,7 +412,8 @@ fn a_prune_that_stalls_for_weeks_at_any_request_while_others_prune_and_write_los
             }
         };
         let Some(slow) = interrupted(&store, requests, others) else { break };
-        slow.expect("the slow prune");
+        // One that stalls while it asks for the time finds that its own time is an old one.
+        assert!(matches!(slow, Ok(_) | Err(Error::Clocks { .. })), "{slow:?}");
         wait(run(&store, store.now())).expect("a last prune");
         assert_whole(&store, &format!("after weeks at request {requests}"));
         assert!(keys(&store, "v1/p/").contains(&layout::pack(pack(9, 0)).to_string()), "at request {requests}");

@@ -40,7 +40,7 @@ pub async fn gather(store: &dyn ObjectStore, signers: &[PublicKey]) -> Result<In
     list_sessions(store, &mut inventory).await?;
     list_index(store, &mut inventory).await?;
     list_snapshots(store, &mut inventory).await?;
-    let counting = inventory.snapshots.iter().filter(|s| s.committed() && !s.void()).map(|s| s.id.clone());
+    let counting = inventory.snapshots.iter().filter(|s| s.counts()).map(|s| s.id.clone());
     let counting: Vec<SnapshotId> = counting.collect();
     let mut sets = stream::iter(counting)
         .map(|id| async move { needs(store, signers, &id).await })

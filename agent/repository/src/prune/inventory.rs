@@ -71,14 +71,9 @@ pub struct SnapshotObjects {
 }
 
 impl SnapshotObjects {
-    /// Whether there is a commit.
-    pub fn committed(&self) -> bool {
-        self.objects.contains(&Beside::Commit)
-    }
-
-    /// Whether the commit, if any, does not count.
-    pub fn void(&self) -> bool {
-        self.objects.contains(&Beside::Void)
+    /// Whether there is a commit, and it is not void.
+    pub fn counts(&self) -> bool {
+        self.objects.contains(&Beside::Commit) && !self.objects.contains(&Beside::Void)
     }
 }
 

@@ -68,12 +68,17 @@ impl Leftovers {
 
 pub(super) fn of(inventory: &Inventory, limits: Limits, now: Timestamp, protected: &BTreeSet<SessionId>) -> Leftovers {
     let mut found = Leftovers::default();
+    let mut with_snapshot = BTreeSet::new();
     for snapshot in &inventory.snapshots {
-        if !protected.contains(&snapshot.id.session) && older(snapshot.newest, limits.dead(), now) {
+        let dead = !protected.contains(&snapshot.id.session) && older(snapshot.newest, limits.dead(), now);
+        if dead {
             of_snapshot(&mut found, snapshot);
         }
+        if !dead || snapshot.counts() {
+            with_snapshot.insert(snapshot.id.session);
+        }
     }
-    let in_use = SessionsInUse::of(inventory);
+    let in_use = SessionsInUse::of(inventory, with_snapshot);
     let old = limits.dead().checked_add(limits.grace).unwrap_or(jiff::SignedDuration::MAX);
     for (id, session) in &inventory.sessions {
         if !protected.contains(id)
@@ -89,7 +94,7 @@ pub(super) fn of(inventory: &Inventory, limits: Limits, now: Timestamp, protecte
 }
 
 fn of_snapshot(found: &mut Leftovers, snapshot: &SnapshotObjects) {
-    let counts = snapshot.committed() && !snapshot.void();
+    let counts = snapshot.counts();
     for object in &snapshot.objects {
         let key = layout::beside(&snapshot.id, *object);
         match object {
@@ -108,16 +113,14 @@ struct SessionsInUse<'a> {
     inventory: &'a Inventory,
     /// Sessions of packs that commits need, stored or not: a missing pack is damage, and its table tells what is missing.
     needed: BTreeSet<SessionId>,
+    /// Sessions that keep an object under `snap/`.
     with_snapshot: BTreeSet<SessionId>,
 }
 
 impl<'a> SessionsInUse<'a> {
-    fn of(inventory: &'a Inventory) -> Self {
-        Self {
-            inventory,
-            needed: inventory.needed.iter().map(|(pack, _)| pack.session).collect(),
-            with_snapshot: inventory.snapshots.iter().map(|s| s.id.session).collect(),
-        }
+    fn of(inventory: &'a Inventory, with_snapshot: BTreeSet<SessionId>) -> Self {
+        let needed = inventory.needed.iter().map(|(pack, _)| pack.session).collect();
+        Self { inventory, needed, with_snapshot }
     }
 
     fn needs(&self, id: SessionId, session: &Session) -> bool {
