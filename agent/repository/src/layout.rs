@@ -243,9 +243,22 @@ pub fn condemned(id: SessionId) -> Key {
     key(format!("{CONDEMNED}{id}"))
 }
 
-/// The report of what was swept of a condemned set.
+/// The condemned set whose key this is.
+pub fn parse_condemned(key: &Key) -> Option<SessionId> {
+    key.as_str().strip_prefix(CONDEMNED)?.parse().ok()
+}
+
+/// Prefix of all marks of swept sets.
+pub const SWEPT: &str = "v1/gc/x/";
+
+/// The mark that no pack of a condemned set is stored any more.
 pub fn swept(id: SessionId) -> Key {
-    key(format!("v1/gc/x/{id}"))
+    key(format!("{SWEPT}{id}"))
+}
+
+/// The condemned set whose mark this is.
+pub fn parse_swept(key: &Key) -> Option<SessionId> {
+    key.as_str().strip_prefix(SWEPT)?.parse().ok()
 }
 
 /// The filler that is deleted first when a store is full.

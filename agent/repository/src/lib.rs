@@ -12,6 +12,7 @@ pub mod pack_set;
 pub mod pack_table;
 pub mod read;
 pub mod recipe;
+pub mod prune;
 pub mod repository;
 pub mod seal;
 pub mod session;
