@@ -11,7 +11,8 @@ use crate::{
 const MAGIC: &[u8; 8] = b"TSPACKS1";
 
 /// Stored length of one row in bytes.
-pub(crate) const ROW_BYTES: usize = 76;
+#[cfg(test)]
+const ROW_BYTES: usize = 76;
 
 /// What is known of a stored pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

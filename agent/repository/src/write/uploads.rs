@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Packs in flight: with one being filled they are 48 MiB, and S3 copies the bodies in flight once.
-pub const UPLOADS_MAX: u32 = 2;
+pub(crate) const UPLOADS_MAX: u32 = 2;
 
 /// Objects on their way to the store.
 #[derive(Debug, Clone)]
