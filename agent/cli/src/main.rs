@@ -1,2 +1,45 @@
-//! Under construction.
-fn main() {}
+//! The `trysail` program: reads arguments, sets up the runtime and the log, runs one command, tells how it ended.
+
+mod args;
+mod command;
+mod output;
+mod place;
+mod progress;
+mod state;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Compressed packs are large and short-lived; this allocator gives their pages back sooner, which a small cgroup needs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How a command ended, as the exit code says it. A usage error is 2, by clap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Everything was done.
+    Done,
+    /// It was done, but for some files, each of which was named.
+    Incomplete,
+    /// Damage was found.
+    Damaged,
+}
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let log = tracing_subscriber::EnvFilter::try_from_env("TRYSAIL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).without_time().with_target(false).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| command::run(args, runtime.handle()));
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Damaged) => ExitCode::from(1),
+        Ok(Outcome::Incomplete) => ExitCode::from(3),
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(1)
+        }
+    }
+}

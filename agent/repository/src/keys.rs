@@ -11,7 +11,12 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::{frame::FrameId, layout::VolumeName, signature::PublicKey};
+use crate::{
+    frame::FrameId,
+    layout::VolumeName,
+    seal::{self, Identity},
+    signature::PublicKey,
+};
 
 /// The secrets of a repository. `Debug` shows nothing of them.
 #[derive(Clone)]
@@ -124,6 +129,11 @@ pub struct TaskKeys {
 }
 
 impl TaskKeys {
+    /// What opens the volume's file tables, and nothing else.
+    pub fn table_identity(&self) -> Result<Identity, seal::Error> {
+        Ok(Identity::of_state(&self.state)?.0)
+    }
+
     /// The id of a frame whose decoded bytes have this SHA-256.
     pub fn frame_id(&self, sha256: &[u8; 32]) -> FrameId {
         self.id(sha256, &[])

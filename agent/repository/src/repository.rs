@@ -91,6 +91,12 @@ impl Repository {
         }
     }
 
+    /// The same repository through another store: one with another patience, say.
+    #[must_use]
+    pub fn with_store(self, store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, ..self }
+    }
+
     /// Its parameters.
     pub fn config(&self) -> &RepoConfig {
         &self.config
@@ -113,7 +119,7 @@ impl Repository {
     pub async fn keys(&self, identity: &Identity) -> Result<Keys> {
         let key = layout::wrapped_keys(self.config.keys);
         let object = self.store.get(&key).await?;
-        let json = self.decrypt(&key, &object, identity)?;
+        let json = self.open_object(&key, &object, identity)?;
         let keys = Keys::from_json(&json).map_err(|source| Error::Keys { key: key.clone(), source })?;
         if keys.root().public() == self.config.root {
             Ok(keys)
@@ -123,7 +129,7 @@ impl Repository {
     }
 
     /// The content of an object that may be an age file.
-    pub(crate) fn decrypt(&self, key: &Key, object: &[u8], identity: &Identity) -> Result<Vec<u8>> {
+    pub fn open_object(&self, key: &Key, object: &[u8], identity: &Identity) -> Result<Vec<u8>> {
         seal::decrypt(object, identity).map_err(|source| self.explain(key, source, identity))
     }
 

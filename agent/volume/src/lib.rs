@@ -5,8 +5,10 @@
 pub mod acl;
 pub mod backup;
 mod beneath;
+pub mod export;
 pub mod links;
 pub mod member;
+pub mod nar;
 pub mod read;
 pub mod restore;
 pub mod target;

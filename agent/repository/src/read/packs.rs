@@ -132,7 +132,7 @@ impl PackReader {
             return Err(Error::Damaged { key: key.clone(), what: "its hash is not the one in the pack table".to_owned() });
         }
         if is_age(&object) {
-            return Ok(Bytes::from(self.repository.decrypt(key, &object, &self.identity)?));
+            return Ok(Bytes::from(self.repository.open_object(key, &object, &self.identity)?));
         }
         Ok(object)
     }

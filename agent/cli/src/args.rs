@@ -1,0 +1,172 @@
+//! What a person may type. Nothing is looked up or opened here.
+
+use std::path::PathBuf;
+
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+
+/// Backups of volumes that people can trust.
+#[derive(Debug, Parser)]
+#[command(name = "trysail", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Group)]
+pub(crate) struct Shared {
+    /// The repository: `file:///dir` or `s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=us-east-1`. Without it, one in the user's data directory.
+    #[arg(long, global = true, env = "TRYSAIL_REPO", value_name = "URL")]
+    pub(crate) repo: Option<String>,
+    /// File with age identities, or an SSH private key, that open what is encrypted. May be given several times.
+    #[arg(long, global = true, env = "TRYSAIL_IDENTITY", value_name = "FILE")]
+    pub(crate) identity: Vec<PathBuf>,
+    /// How results are printed.
+    #[arg(short, long, global = true, value_enum, default_value = "table", value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// Print nothing but results and errors.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Snapshots of directories.
+    #[command(subcommand)]
+    Volume(Volume),
+    /// Care of a repository.
+    #[command(subcommand)]
+    Repo(Repo),
+    /// Print a completion script for a shell.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Volume {
+    /// Make a snapshot of a directory; only what changed since the last one is read.
+    Backup(Backup),
+    /// Restore a snapshot, or parts of it, into a directory.
+    Restore(Restore),
+    /// List volumes and their snapshots.
+    List {
+        /// Only this volume.
+        volume: Option<String>,
+    },
+    /// List what is in a snapshot.
+    Ls {
+        /// `VOLUME/SESSION`, the beginning of a session, `latest` or `VOLUME@latest`.
+        snapshot: String,
+        /// Only this path and what is below it.
+        path: Option<String>,
+    },
+    /// Print the content of a file of a snapshot.
+    Cat {
+        /// `VOLUME/SESSION`, the beginning of a session, `latest` or `VOLUME@latest`.
+        snapshot: String,
+        /// Path below the volume's root.
+        path: String,
+    },
+    /// Show what changed between two snapshots.
+    Diff {
+        /// The older snapshot.
+        before: String,
+        /// The newer snapshot.
+        after: String,
+    },
+    /// Write a snapshot as one plain `.tar.zst` to standard output.
+    Export {
+        /// `VOLUME/SESSION`, the beginning of a session, `latest` or `VOLUME@latest`.
+        snapshot: String,
+    },
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Backup {
+    /// The directory.
+    pub(crate) path: PathBuf,
+    /// Name of the volume; without it, the directory's name.
+    #[arg(long)]
+    pub(crate) volume: Option<String>,
+    #[command(flatten)]
+    pub(crate) recipients: Recipients,
+    /// Leave out what matches: a name anywhere (`*.tmp`), or a path from the root (`cache/**`). May be given several times.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Enter other file systems that are mounted below the directory.
+    #[arg(long)]
+    pub(crate) cross_mounts: bool,
+}
+
+/// For whom a new repository is encrypted.
+#[derive(Debug, Group)]
+pub(crate) struct Recipients {
+    /// Encrypt for this recipient (`age1…` or an SSH public key) when the repository is made. May be given several times.
+    #[arg(long, value_name = "RECIPIENT")]
+    pub(crate) recipient: Vec<String>,
+    /// File with recipients, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recipients_file: Vec<PathBuf>,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct Restore {
+    /// `VOLUME/SESSION`, the beginning of a session, `latest` or `VOLUME@latest`.
+    pub(crate) snapshot: String,
+    /// The directory; made if it is absent, refused if it is not empty.
+    pub(crate) target: PathBuf,
+    /// Restore only this path and what is below it. May be given several times.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: Vec<String>,
+    /// Replace what is in the way in a directory that is not empty.
+    #[arg(long, conflicts_with = "delta")]
+    pub(crate) overwrite: bool,
+    /// Replace only what differs, in a directory that is not empty.
+    #[arg(long)]
+    pub(crate) delta: bool,
+    /// Print the NAR hash of the restored tree, as `nix hash path` prints it.
+    #[arg(long)]
+    pub(crate) nar: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Repo {
+    /// Make a repository.
+    Init {
+        #[command(flatten)]
+        recipients: Recipients,
+    },
+    /// Take over a repository of which this machine has no keys, or whose root key was changed on purpose.
+    Adopt {
+        /// The root key to trust from now on, as the error message printed it.
+        #[arg(long, value_name = "KEY")]
+        root: Option<String>,
+    },
+    /// Find packs that no snapshot needs, condemn them, and delete those condemned long enough ago.
+    Prune {
+        /// Only print what would be done, and when.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove snapshots. Their space comes back through prunes.
+    Forget {
+        /// `VOLUME/SESSION` or the beginning of a session.
+        #[arg(required = true)]
+        snapshots: Vec<String>,
+    },
+    /// Print how much there is.
+    Stats,
+}

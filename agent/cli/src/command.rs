@@ -1,0 +1,43 @@
+//! One file for each group of commands; each command is one function from arguments to an outcome.
+
+mod browse;
+mod repo;
+mod volume;
+
+use anyhow::Result;
+use clap::CommandFactory as _;
+use tokio::runtime::Handle;
+
+use crate::{
+    Outcome,
+    args::{Args, Command, Repo, Volume},
+    place::Place,
+};
+
+/// Runs the command that was typed.
+pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
+    let Args { shared, command } = args;
+    let place = || Place::new(&shared);
+    match command {
+        Command::Volume(Volume::Backup(backup)) => volume::backup(&place()?, &shared, &backup, runtime),
+        Command::Volume(Volume::Restore(restore)) => volume::restore(&place()?, &shared, &restore, runtime),
+        Command::Volume(Volume::List { volume }) => runtime.block_on(browse::list(&place()?, &shared, volume.as_deref())),
+        Command::Volume(Volume::Ls { snapshot, path }) => {
+            runtime.block_on(browse::ls(&place()?, &shared, &snapshot, path.as_deref()))
+        }
+        Command::Volume(Volume::Cat { snapshot, path }) => runtime.block_on(browse::cat(&place()?, &snapshot, &path)),
+        Command::Volume(Volume::Diff { before, after }) => {
+            runtime.block_on(browse::diff(&place()?, &shared, &before, &after))
+        }
+        Command::Volume(Volume::Export { snapshot }) => runtime.block_on(browse::export(&place()?, &snapshot)),
+        Command::Repo(Repo::Init { recipients }) => runtime.block_on(repo::init(&place()?, &recipients)),
+        Command::Repo(Repo::Adopt { root }) => runtime.block_on(repo::adopt(&place()?, root.as_deref())),
+        Command::Repo(Repo::Prune { dry_run }) => runtime.block_on(repo::prune(&place()?, &shared, dry_run)),
+        Command::Repo(Repo::Forget { snapshots }) => runtime.block_on(repo::forget(&place()?, &snapshots)),
+        Command::Repo(Repo::Stats) => runtime.block_on(repo::stats(&place()?, &shared)),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "trysail", &mut std::io::stdout());
+            Ok(Outcome::Done)
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! `trysail volume list`, `ls`, `cat`, `diff` and `export`: looking into snapshots without restoring them.
+
+use std::cmp::Ordering;
+
+use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
+use serde::Serialize;
+use trysail_repository::{
+    SnapshotEntry,
+    commit::CommitKind,
+    layout::VolumeName,
+    read::Snapshot,
+    table::{Kind, Row, StoredRow, order},
+};
+use trysail_volume::{
+    export,
+    restore::{self, ExtentReader},
+};
+
+use super::volume::trim;
+use crate::{
+    Outcome,
+    args::{Format, Shared},
+    output,
+    place::{IfAbsent, Opened, Place},
+};
+
+#[derive(Serialize)]
+struct Listed {
+    snapshot: String,
+    volume: String,
+    committed: Timestamp,
+    kind: CommitKind,
+    files: u64,
+    bytes: u64,
+    stored: u64,
+    unstable: u64,
+    unreadable: u64,
+}
+
+/// Lists snapshots, oldest first.
+pub(super) async fn list(place: &Place, shared: &Shared, volume: Option<&str>) -> Result<Outcome> {
+    let opened = place.open(IfAbsent::Refuse).await?;
+    let volume = volume.map(VolumeName::new).transpose()?;
+    let mut listed = Vec::new();
+    for SnapshotEntry { id, committed } in opened.repository.snapshots(volume.as_ref()).await? {
+        let (commit, _) = opened.repository.commit(&id).await?;
+        listed.push(Listed {
+            snapshot: id.to_string(),
+            volume: id.volume.plain().to_owned(),
+            committed,
+            kind: commit.kind,
+            files: commit.entries.files,
+            bytes: commit.bytes.logical,
+            stored: commit.bytes.stored,
+            unstable: commit.entries.unstable,
+            unreadable: commit.entries.unreadable,
+        });
+    }
+    if shared.output == Format::Json {
+        output::json(&listed)?;
+        return Ok(Outcome::Done);
+    }
+    let row = |l: Listed| {
+        let status = match (l.kind, l.unreadable) {
+            (CommitKind::Partial, _) => "Partial".to_owned(),
+            (CommitKind::Complete, 0) => "Complete".to_owned(),
+            (CommitKind::Complete, n) => format!("{n} unreadable"),
+        };
+        let at = l.committed.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+        vec![l.snapshot, at, status, l.files.to_string(), output::size(l.bytes), output::size(l.stored)]
+    };
+    let rows = listed.into_iter().map(row).collect();
+    output::table(&["SNAPSHOT", "COMMITTED", "STATUS", "FILES", "SIZE", "STORED"], rows)?;
+    Ok(Outcome::Done)
+}
+
+#[derive(Serialize)]
+struct Entry {
+    path: String,
+    kind: &'static str,
+    mode: String,
+    uid: u32,
+    gid: u32,
+    size: Option<u64>,
+    mtime: String,
+    sha256: Option<String>,
+    target: Option<String>,
+    unstable: bool,
+    unreadable: bool,
+}
+
+impl Entry {
+    fn new(row: &Row) -> Self {
+        let (kind, size, hash, target) = match &row.kind {
+            Kind::Directory => ("directory", None, None, None),
+            Kind::File(c) => ("file", Some(c.size), (!row.flags.unreadable).then(|| hex::encode(c.sha256)), None),
+            Kind::Symlink { target } => ("symlink", None, None, Some(output::path(target))),
+            Kind::Hardlink { target } => ("hardlink", None, None, Some(output::path(target))),
+            Kind::Fifo => ("fifo", None, None, None),
+            Kind::CharDevice { .. } => ("char device", None, None, None),
+            Kind::BlockDevice { .. } => ("block device", None, None, None),
+            Kind::Socket => ("socket", None, None, None),
+        };
+        let mtime = Timestamp::new(row.metadata.mtime.seconds, 0)
+            .map_or_else(|_| row.metadata.mtime.seconds.to_string(), |t| t.to_string());
+        Self {
+            path: output::path(&row.path),
+            kind,
+            mode: format!("{:04o}", row.metadata.mode),
+            uid: row.metadata.uid,
+            gid: row.metadata.gid,
+            size,
+            mtime,
+            sha256: hash,
+            target,
+            unstable: row.flags.unstable,
+            unreadable: row.flags.unreadable,
+        }
+    }
+}
+
+async fn snapshot(opened: &Opened, name: &str) -> Result<Snapshot> {
+    let id = opened.repository.find(name).await?.id;
+    Ok(Snapshot::open(&opened.repository, &id, &opened.identity(&id.volume)?).await?)
+}
+
+/// Lists the entries of a snapshot.
+pub(super) async fn ls(place: &Place, shared: &Shared, name: &str, path: Option<&str>) -> Result<Outcome> {
+    let opened = place.open(IfAbsent::Refuse).await?;
+    let mut snapshot = snapshot(&opened, name).await?;
+    let top = path.map(trim).unwrap_or_default();
+    let mut entries = Vec::new();
+    let mut found = false;
+    for block in snapshot.blocks().to_vec() {
+        for StoredRow { row, .. } in snapshot.rows(&block).await? {
+            if !order::is_within(&row.path, top) {
+                continue;
+            }
+            found = true;
+            let entry = Entry::new(&row);
+            match shared.output {
+                Format::Json => entries.push(entry),
+                Format::Table => {
+                    let target = entry.target.map(|t| format!(" -> {t}")).unwrap_or_default();
+                    let size = entry.size.map_or_else(|| "-".to_owned(), |n| n.to_string());
+                    output::line(&format!(
+                        "{:<12} {} {:>6} {:>6} {size:>12} {} {}{target}",
+                        entry.kind, entry.mode, entry.uid, entry.gid, entry.mtime, entry.path
+                    ))?;
+                }
+            }
+        }
+    }
+    if !found {
+        bail!("the snapshot has no entry {}", output::path(top));
+    }
+    if shared.output == Format::Json {
+        output::json(&entries)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Finds a row and all its extents.
+async fn find(snapshot: &mut Snapshot, path: &[u8]) -> Result<Option<Row>> {
+    let at = snapshot.blocks().partition_point(|b| order::compare(&b.first, path) != Ordering::Greater);
+    let Some(block) = at.checked_sub(1).and_then(|at| snapshot.blocks().get(at)).cloned() else { return Ok(None) };
+    let rows = snapshot.rows(&block).await?;
+    let Some(StoredRow { mut row, lists }) = rows.into_iter().find(|r| r.row.path == path) else { return Ok(None) };
+    for list in &lists {
+        row.member.extend(snapshot.list(list).await?);
+    }
+    Ok(Some(row))
+}
+
+/// Prints the content of a file.
+pub(super) async fn cat(place: &Place, name: &str, path: &str) -> Result<Outcome> {
+    let opened = place.open(IfAbsent::Refuse).await?;
+    let id = opened.repository.find(name).await?.id;
+    let (mut snapshot, reader) = restore::open(&opened.repository, &id, &opened.identity(&id.volume)?).await?;
+    let missing = || format!("the snapshot has no file {path}");
+    let mut row = find(&mut snapshot, trim(path)).await?.with_context(missing)?;
+    if let Kind::Hardlink { target } = &row.kind {
+        row = find(&mut snapshot, &target.clone()).await?.with_context(missing)?;
+    }
+    let Kind::File(content) = &row.kind else { bail!("{path} is a {}, not a file", Entry::new(&row).kind) };
+    if row.flags.unreadable {
+        bail!("{path} could not be read when the snapshot was made");
+    }
+    let extents = restore::content(&row).with_context(|| format!("{path}: its content is not whole"))?;
+    let mut reader = ExtentReader::new(reader)?;
+    let mut writer = SparseWriter::new(content.segments.as_deref(), content.size);
+    for extent in extents {
+        writer.write(reader.read(&extent).await?)?;
+    }
+    writer.finish()?;
+    Ok(Outcome::Done)
+}
+
+/// Prints a content stream with its holes as zeros.
+struct SparseWriter {
+    /// Segments that are not begun yet, last first, and what is left of the one that is.
+    segments: Vec<(u64, u64)>,
+    left: u64,
+    at: u64,
+    size: u64,
+}
+
+impl SparseWriter {
+    fn new(segments: Option<&[trysail_repository::table::Segment]>, size: u64) -> Self {
+        let whole = vec![(0, size)];
+        let segments = segments.map_or(whole, |s| s.iter().rev().map(|s| (s.offset, s.length)).collect());
+        Self { segments, left: 0, at: 0, size }
+    }
+
+    fn zeros(&mut self, to: u64) -> Result<()> {
+        while self.at < to {
+            let n = (to - self.at).min(1 << 16);
+            output::bytes(&vec![0; usize::try_from(n)?])?;
+            self.at += n;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            if self.left == 0 {
+                let (offset, length) = self.segments.pop().context("there is more content than segments")?;
+                self.zeros(offset)?;
+                self.left = length;
+                continue;
+            }
+            let (now, rest) = bytes.split_at(usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len()));
+            output::bytes(now)?;
+            self.at += now.len() as u64;
+            self.left -= now.len() as u64;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.zeros(self.size)
+    }
+}
+
+#[derive(Serialize)]
+struct Change {
+    change: &'static str,
+    path: String,
+}
+
+/// Rows of a snapshot one after another.
+struct Rows {
+    snapshot: Snapshot,
+    block: usize,
+    rows: std::vec::IntoIter<StoredRow>,
+}
+
+impl Rows {
+    async fn next(&mut self) -> Result<Option<Row>> {
+        loop {
+            if let Some(row) = self.rows.next() {
+                return Ok(Some(row.row));
+            }
+            let Some(block) = self.snapshot.blocks().get(self.block).cloned() else { return Ok(None) };
+            self.block += 1;
+            self.rows = self.snapshot.rows(&block).await?.into_iter();
+        }
+    }
+}
+
+/// Prints what was added (+), removed (-), changed in content or kind (M) or only in metadata (U).
+pub(super) async fn diff(place: &Place, shared: &Shared, before: &str, after: &str) -> Result<Outcome> {
+    let opened = place.open(IfAbsent::Refuse).await?;
+    let rows = |snapshot| Rows { snapshot, block: 0, rows: Vec::new().into_iter() };
+    let (mut old, mut new) = (rows(snapshot(&opened, before).await?), rows(snapshot(&opened, after).await?));
+    let (mut a, mut b) = (old.next().await?, new.next().await?);
+    let mut changes = Vec::new();
+    loop {
+        let side = match (&a, &b) {
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(a), Some(b)) => order::compare(&a.path, &b.path),
+        };
+        let change = match (side, &a, &b) {
+            (Ordering::Less, Some(a), _) => Some(("-", a)),
+            (Ordering::Greater, _, Some(b)) => Some(("+", b)),
+            (_, Some(a), Some(b)) if a.kind != b.kind => Some(("M", b)),
+            (_, Some(a), Some(b)) if a.metadata != b.metadata => Some(("U", b)),
+            _ => None,
+        };
+        if let Some((change, row)) = change {
+            let change = Change { change, path: output::path(&row.path) };
+            match shared.output {
+                Format::Table => output::line(&format!("{} {}", change.change, change.path))?,
+                Format::Json => changes.push(change),
+            }
+        }
+        if side != Ordering::Greater {
+            a = old.next().await?;
+        }
+        if side != Ordering::Less {
+            b = new.next().await?;
+        }
+    }
+    if shared.output == Format::Json {
+        output::json(&changes)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Writes a snapshot as one `.tar.zst`.
+pub(super) async fn export(place: &Place, name: &str) -> Result<Outcome> {
+    let opened = place.open(IfAbsent::Refuse).await?;
+    let id = opened.repository.find(name).await?.id;
+    export::export(&opened.repository, &id, &opened.identity(&id.volume)?, &mut std::io::stdout()).await?;
+    Ok(Outcome::Done)
+}

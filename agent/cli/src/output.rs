@@ -1,0 +1,106 @@
+//! The only place that prints: results to standard output, everything else to standard error.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this file is for")]
+
+use std::io::Write as _;
+
+use anyhow::Result;
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use serde::Serialize;
+
+/// Prints an error with its causes in one line.
+pub(crate) fn error(error: &anyhow::Error) {
+    let mut said: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // A cause that an outer error already quotes adds nothing.
+        if !said.iter().any(|s| s.contains(&text)) {
+            said.push(text);
+        }
+    }
+    eprintln!("error: {}", escape(&said.join(": ")));
+}
+
+/// Prints something that a person should know, but that is no result.
+pub(crate) fn note(text: &str) {
+    eprintln!("{}", escape(text));
+}
+
+/// Prints a result as JSON.
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Prints a line of a result. A reader that has gone away ends the program quietly.
+pub(crate) fn line(text: &str) -> Result<()> {
+    writeln!(std::io::stdout(), "{text}")?;
+    Ok(())
+}
+
+/// Prints bytes of a result.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
+    std::io::stdout().write_all(bytes)?;
+    Ok(())
+}
+
+/// Prints a table as kubectl does.
+pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<()> {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header.iter().copied());
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    line(&table.trim_fmt())
+}
+
+/// A path as text that no terminal takes for commands.
+pub(crate) fn path(path: &[u8]) -> String {
+    if path.is_empty() {
+        return ".".to_owned();
+    }
+    match std::str::from_utf8(path) {
+        Ok(text) => escape(text),
+        Err(_) => path.escape_ascii().to_string(),
+    }
+}
+
+/// Text whose control characters are escaped.
+fn escape(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+/// A number of bytes for people.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut unit = 0;
+    let mut whole = bytes;
+    let mut tenths = 0;
+    while whole >= 1024 && unit + 1 < UNITS.len() {
+        tenths = whole % 1024 * 10 / 1024;
+        whole /= 1024;
+        unit += 1;
+    }
+    if unit == 0 { format!("{whole} B") } else { format!("{whole}.{tenths} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_in_binary_units() {
+        let shown: Vec<String> = [0, 1023, 1024, 1536, 1 << 20, u64::MAX].into_iter().map(size).collect();
+        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "16383.9 PiB"]);
+    }
+
+    #[test]
+    fn a_name_cannot_move_the_cursor() {
+        assert_eq!(path(b"a\x1b[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(path(b"\xff\n"), "\\xff\\n");
+    }
+}
