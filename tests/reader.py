@@ -7,7 +7,7 @@ be checked: a second opinion, which shares no line with the engine.
 Prints one JSON line for each row, after everything was verified. Exit 1, with a sentence that names the object, on any
 mismatch. Needs the programs zstd and, for an encrypted repository, age. Byte strings are printed in hexadecimal.
 """
-import argparse, base64, binascii, hashlib, json, os, re, struct, subprocess, sys, tarfile, tempfile, zlib
+import argparse, base64, binascii, hashlib, json, os, re, struct, subprocess, sys, tarfile, tempfile
 from decimal import Decimal
 from glob import glob
 
@@ -196,10 +196,14 @@ class Repository:
         need(same, f"v1/{key}: is the commit of another snapshot")
         return document
 
-    def read_tables(self):
-        """All `.packs`. A table whose session has a commit here is held against it; others are unsigned until adopted."""
-        for path in sorted(glob(os.path.join(glob_safe(self.directory), "v1/s/*.packs"))):
-            session = os.path.basename(path)[:-6]
+    def read_tables(self, refs):
+        """The `.packs` of the sessions that `refs` names; more of them while a pack is in none, because a session that died
+        has its packs in the table of one that adopted them. A table whose session has a commit is held against that."""
+        named = {session for _, session, _ in refs}
+        found = [os.path.basename(path)[:-6] for path in glob(os.path.join(glob_safe(self.directory), "v1/s/*.packs"))]
+        for session in sorted(found, key=lambda session: (session not in named, session)):
+            if session not in named and all(pack in self.tables for pack in refs):
+                break
             data = self.stored(f"s/{session}.packs")
             for commit in glob(os.path.join(glob_safe(self.directory), "v1/snap/*", session + ".json")):
                 said = self.commit(os.path.basename(os.path.dirname(commit)), session)["packs"]
@@ -439,7 +443,7 @@ def members(stream, name):
                 yield {"name": raw(info.name), "type": info.type, "mode": info.mode, "uid": info.uid, "gid": info.gid,
                        "size": info.size, "link": raw(info.linkname), "device": [info.devmajor, info.devminor],
                        "mtime": Decimal(info.pax_headers.get("mtime", int(info.mtime))), "pax": info.pax_headers,
-                       "segments": None if info.sparse is None else [s for s in info.sparse if s[1]],
+                       "segments": info.sparse,
                        "sha256": digest.digest(), "end": tar.fileobj.tell()}
     except (tarfile.TarError, ValueError, KeyError) as error:
         raise Bad(f"{name}: tar cannot read it ({error})")
@@ -462,7 +466,11 @@ def check_member(repository, row):
             "mtime": fact["mtime"] == row["mtime"][0] + Decimal(row["mtime"][1]) / 10**9}
     if kind == 1:
         same["size"], same["sha256"] = fact["size"] == row["size"], fact["sha256"] == row["sha256"]
-        same["segments"] = fact["segments"] == (None if row["segments"] is None else [s for s in row["segments"] if s[1]])
+        pieces = fact["segments"] and [s for s in fact["segments"] if s[1]]
+        same["segments"] = pieces == (row["segments"] and [s for s in row["segments"] if s[1]])
+        if pieces is not None:  # what GNU tar needs: it aligns each segment, and takes the size from the end of the map
+            need(all(length % 512 == 0 for _, length in pieces[:-1]), f"{name}: GNU tar cannot read its segments, they are not whole blocks")
+            need(sum(fact["segments"][-1:][0] if fact["segments"] else [0]) == row["size"], f"{name}: the sparse map ends before the file")
     elif kind == 2:
         same["target"] = fact["link"] == row["target"]
     elif kind == 3:
@@ -548,7 +556,7 @@ def read(repository, snapshot):
     recipe = repository.run(["zstd", "-dcq"], recipe, f"v1/{base}.recipe")
     if said["packs"] is not None:
         repository.side(f"s/{session}.packs", said["packs"])
-    repository.read_tables()
+    repository.read_tables(refs)
     rows = read_table(repository, said["table"])
     expected, paths = {}, {}
     for row in rows:

@@ -187,7 +187,7 @@ fi
 while IFS= read -r line; do # a name beyond PATH_MAX, or an attribute that the file system refuses, costs itself only
   case $line in
     *': File name too long') line=${line#*: }; say "not restored: ${line%%: Cannot *} (its name is too long for tar)"; lost=1 ;;
-    *': Cannot set '*' extended attribute for file '*) say "not restored: ${line#*: }"; lost=1 ;;
+    *': Cannot set '*' extended attribute for file '* | *': Cannot set POSIX ACLs for file '*) say "not restored: ${line#*: }"; lost=1 ;;
     *': Exiting with failure status due to previous errors') ;;
     *) say "$line"; other=1 ;;
   esac

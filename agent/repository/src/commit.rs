@@ -70,7 +70,7 @@ pub struct Commit {
     /// The tar stream.
     pub tar: Tar,
     /// The session's pack table, where it wrote or adopted packs.
-    pub packs: Option<Sidecar>,
+    pub packs: Option<Packs>,
     /// The packs that the snapshot needs.
     pub refs: Sidecar,
     /// The recipe.
@@ -108,8 +108,6 @@ pub struct Entries {
     pub unstable: u64,
     /// Files that could not be read.
     pub unreadable: u64,
-    /// Entries that the user excluded.
-    pub excluded: u64,
 }
 
 /// Bytes of a snapshot and of the run that made it.
@@ -182,6 +180,24 @@ pub struct Sidecar {
     pub bytes: u64,
     /// SHA-256 of its stored bytes.
     pub sha256: Sha256Hex,
+}
+
+/// The pack table's object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packs {
+    /// Its stored length.
+    pub bytes: u64,
+    /// SHA-256 of its stored bytes.
+    pub sha256: Sha256Hex,
+    /// How many of its rows are packs of other sessions.
+    pub adopted: u64,
+}
+
+impl Packs {
+    /// The object, without what its rows are.
+    pub fn sidecar(&self) -> Sidecar {
+        Sidecar { bytes: self.bytes, sha256: self.sha256 }
+    }
 }
 
 /// The recipe's object.
@@ -323,7 +339,7 @@ mod tests {
             bytes: Bytes { logical: 10, read: 10, new: 10, stored: 9 },
             table: Table { root: vec![frame.into()], rows: 3, blocks: 1, merkle: Sha256Hex([0xcc; 32]) },
             tar: Tar { bytes: 4096 },
-            packs: Some(side),
+            packs: Some(Packs { bytes: 7, sha256: Sha256Hex([0xaa; 32]), adopted: 0 }),
             refs: side,
             recipe: Recipe { bytes: 8, sha256: Sha256Hex([0xdd; 32]), lines: 1 },
             signer: signer.public(),

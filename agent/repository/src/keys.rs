@@ -124,10 +124,20 @@ pub struct TaskKeys {
 }
 
 impl TaskKeys {
-    /// The id of a frame (or of a small file's content with its padding) whose SHA-256 this is.
+    /// The id of a frame whose decoded bytes have this SHA-256.
     pub fn frame_id(&self, sha256: &[u8; 32]) -> FrameId {
+        self.id(sha256, &[])
+    }
+
+    /// The id of the content of a small file with this SHA-256; what is found by it is the content with its padding.
+    pub fn content_id(&self, sha256: &[u8; 32]) -> FrameId {
+        self.id(sha256, &[1])
+    }
+
+    fn id(&self, sha256: &[u8; 32], suffix: &[u8]) -> FrameId {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.dedup.as_ref()).expect("HMAC takes a key of any length");
         mac.update(sha256);
+        mac.update(suffix);
         let tag = mac.finalize().into_bytes();
         let mut id = [0; 16];
         id.copy_from_slice(&tag[..16]);
@@ -182,10 +192,10 @@ mod tests {
     fn derived_keys_never_change() {
         let task = keys().for_volume(&VolumeName::new("db/data").expect("a name"));
         let text = format!(
-            "dedup {}\ngear {:016x}\nindex {}\npart {}\nstate {}\nsigner {:?}\nroot {:?}\nid {}",
+            "dedup {}\ngear {:016x}\nindex {}\npart {}\nstate {}\nsigner {:?}\nroot {:?}\nid {}\ncontent {}",
             hex::encode(*task.dedup), task.gear, hex::encode(*task.index.0),
             hex::encode(*task.part.0), hex::encode(*task.state.0), task.signer.public(),
-            keys().root().public(), hex::encode(task.frame_id(&[3; 32]).0),
+            keys().root().public(), hex::encode(task.frame_id(&[3; 32]).0), hex::encode(task.content_id(&[3; 32]).0),
         );
         expect_test::expect![[r#"
             dedup 965e0c8f41380fd4ead1bc546c3363c918acb89c5c92df2595ee1d240d934cd9

@@ -4,12 +4,15 @@ pub mod config;
 pub mod cut;
 pub mod error;
 pub mod frame;
+pub mod index;
 pub mod keys;
 pub mod layout;
 pub mod pack;
 pub mod pack_set;
 pub mod pack_table;
 pub mod prune;
+pub mod read;
+pub mod recipe;
 pub mod repository;
 pub mod seal;
 pub mod session;
@@ -19,6 +22,7 @@ pub mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod wire;
+pub mod write;
 
 pub use error::{Class, Error, Result};
 pub use repository::{Repository, SnapshotEntry};

@@ -28,13 +28,6 @@ impl PackSet {
         *live_bytes = live_bytes.saturating_add(live);
     }
 
-    /// Sets a pack's live bytes to no more than that.
-    pub fn cap(&mut self, pack: PackRef, decoded: u64) {
-        if let Some(live) = self.0.get_mut(&pack.session).and_then(|s| s[series(pack.kind)].get_mut(&pack.number)) {
-            *live = (*live).min(decoded);
-        }
-    }
-
     /// Whether the pack is in the set.
     pub fn contains(&self, pack: PackRef) -> bool {
         self.0.get(&pack.session).is_some_and(|s| s[series(pack.kind)].contains_key(&pack.number))

@@ -92,7 +92,8 @@ mod tests {
         assert!(text(&good).is_some());
         let other_version = [&[1, 0, 0, 0], &good[4..]].concat();
         let nameless = raw(&[(0x02, 7, UNDEFINED)]);
-        for bad in [&[][..], &good[..4], &good[..11], &other_version, &raw(&[(3, 7, 0)]), &raw(&[(1, 8, 0)]), &nameless] {
+        for bad in [&[][..], &good[..4], &good[..11], &other_version, &raw(&[(3, 7, 0)]), &raw(&[(1, 8, 0)]), &nameless]
+        {
             assert_eq!(text(bad), None, "{bad:?}");
         }
     }

@@ -3,10 +3,13 @@
 //! Reading, framing and restoring of files live here; packs, tables and stores are the `repository` crate's work.
 
 pub mod acl;
+pub mod backup;
 mod beneath;
 pub mod links;
 pub mod member;
 pub mod read;
+pub mod restore;
 pub mod target;
+pub mod unchanged;
 pub mod walk;
 mod xattr;

@@ -19,7 +19,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, linkat, makedev, mkdirat, mknodat, statat, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, linkat, makedev, mkdirat, mknodat, statat, symlinkat, unlinkat,
+};
 use rustix::io::Errno;
 use trysail_repository::table::row::{NAME_BYTES_MAX, PATH_BYTES_MAX};
 use trysail_repository::table::{Kind, Row};
@@ -125,7 +127,7 @@ impl Target {
         }
         let (parent, name) = self.place(&row.path)?;
         let make = || mkdirat(&parent, name, Mode::RWXU);
-        let made = match make() {
+        let answer = match make() {
             Err(Errno::EXIST) if self.shared.policy != TargetPolicy::Empty => {
                 let found = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW);
                 let found = found.map_err(|error| TargetError::failed(&row.path, Step::Examine, error))?;
@@ -138,7 +140,7 @@ impl Target {
             }
             answer => answer,
         };
-        made.map_err(|error| TargetError::failed(&row.path, Step::Make, error))
+        answer.map_err(|error| TargetError::failed(&row.path, Step::Make, error))
     }
 
     /// Makes a regular file of the row's size without content, for its owner only until [`Output::finish`].
@@ -146,14 +148,15 @@ impl Target {
         let Kind::File(content) = &row.kind else { return Err(wrong_kind(row)) };
         let (parent, name) = self.place(&row.path)?;
         let replaces = match self.shared.policy {
-            TargetPolicy::Delta => self.occupied(&parent, name, row)?,
+            TargetPolicy::Delta => occupied(&parent, name, row)?,
             TargetPolicy::Empty | TargetPolicy::Overwrite => {
                 self.clear(&parent, name, row)?;
                 false
             }
         };
-        let (file, temporary) = if replaces { self.temporary(&parent) } else { new_file(&parent, name).map(|file| (file, None)) }
-            .map_err(|error| TargetError::failed(&row.path, Step::Make, error))?;
+        let (file, temporary) =
+            if replaces { self.temporary(&parent) } else { new_file(&parent, name).map(|file| (file, None)) }
+                .map_err(|error| TargetError::failed(&row.path, Step::Make, error))?;
         Output::new(self.shared.clone(), row, content, Place { file, parent, temporary })
     }
 
@@ -165,7 +168,8 @@ impl Target {
         }
         let (parent, name) = self.place(&row.path)?;
         self.clear(&parent, name, row)?;
-        symlinkat(target.as_slice(), &parent, name).map_err(|error| TargetError::failed(&row.path, Step::Make, error))?;
+        symlinkat(target.as_slice(), &parent, name)
+            .map_err(|error| TargetError::failed(&row.path, Step::Make, error))?;
         self.adjust(row)
     }
 
@@ -197,14 +201,14 @@ impl Target {
         let (parent, name) = self.place(&row.path)?;
         let first = self.find(target).map_err(|error| if error.is_fatal() { error } else { not_ours() })?;
         let stat = fstat(&first).map_err(|error| TargetError::failed(target, Step::Examine, error))?;
-        let made = lock(&self.shared.made).contains(stat.st_dev, stat.st_ino);
-        if !made || FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        let known = lock(&self.shared.made).contains(stat.st_dev, stat.st_ino);
+        if !known || FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             return Err(not_ours());
         }
-        if let Ok(found) = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-            if (found.st_dev, found.st_ino) == (stat.st_dev, stat.st_ino) {
-                return Ok(());
-            }
+        if let Ok(found) = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)
+            && (found.st_dev, found.st_ino) == (stat.st_dev, stat.st_ino)
+        {
+            return Ok(());
         }
         self.clear(&parent, name, row)?;
         // The descriptor, not the path, is linked: nothing can take the place of the target in between.
@@ -253,7 +257,8 @@ impl Target {
             return Ok((open, name));
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let opened = descend(&self.shared.root, directory, MOUNTS, |at, last| open(at, last, flags, Mode::empty(), MOUNTS));
+        let opened =
+            descend(&self.shared.root, directory, MOUNTS, |at, last| open(at, last, flags, Mode::empty(), MOUNTS));
         let opened = Arc::new(opened.map_err(|error| TargetError::failed(path, Step::Enter, error))?);
         lock(&self.shared.directories).put(directory, opened.clone());
         Ok((opened, name))
@@ -272,20 +277,10 @@ impl Target {
 
     /// Removes what is in the way of a new entry that is no directory. Into an empty target nothing is ever removed.
     fn clear(&self, parent: &OwnedFd, name: &[u8], row: &Row) -> Result<(), TargetError> {
-        if self.shared.policy != TargetPolicy::Empty && self.occupied(parent, name, row)? {
+        if self.shared.policy != TargetPolicy::Empty && occupied(parent, name, row)? {
             remove(parent, name, &row.path)?;
         }
         Ok(())
-    }
-
-    /// Whether there is an entry that may be replaced.
-    fn occupied(&self, parent: &OwnedFd, name: &[u8], row: &Row) -> Result<bool, TargetError> {
-        match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => Err(blocked(row, "a directory")),
-            Ok(_) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
-            Err(error) => Err(TargetError::failed(&row.path, Step::Examine, error)),
-        }
     }
 
     fn temporary(&self, parent: &OwnedFd) -> Result<(File, Option<Vec<u8>>), Errno> {
@@ -314,6 +309,16 @@ impl Target {
     }
 }
 
+/// Whether there is an entry that may be replaced.
+fn occupied(parent: &OwnedFd, name: &[u8], row: &Row) -> Result<bool, TargetError> {
+    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => Err(blocked(row, "a directory")),
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(TargetError::failed(&row.path, Step::Examine, error)),
+    }
+}
+
 fn new_file(parent: &OwnedFd, name: &[u8]) -> Result<File, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     open(parent, name, flags, Mode::RUSR | Mode::WUSR, MOUNTS).map(File::from)
@@ -336,8 +341,12 @@ fn refuse_entries(root: &OwnedFd) -> Result<(), TargetError> {
 
 /// Whether every part of a path is a name that a directory can hold.
 fn is_valid(path: &[u8]) -> bool {
-    let name = |part: &[u8]| !part.is_empty() && part.len() <= NAME_BYTES_MAX && part != b"." && part != b".." && !part.contains(&0);
-    path.len() <= PATH_BYTES_MAX && path.split(|byte| *byte == b'/').all(name) && path.split(|byte| *byte == b'/').count() <= DEPTH_MAX
+    let name = |part: &[u8]| {
+        !part.is_empty() && part.len() <= NAME_BYTES_MAX && part != b"." && part != b".." && !part.contains(&0)
+    };
+    path.len() <= PATH_BYTES_MAX
+        && path.split(|byte| *byte == b'/').all(name)
+        && path.split(|byte| *byte == b'/').count() <= DEPTH_MAX
 }
 
 fn expect_kind(row: &Row, right: bool) -> Result<(), TargetError> {

@@ -137,7 +137,7 @@ impl Walk {
             NamesError::Kernel(error) => Problem::refused(&path, Action::List, error),
         })?;
         self.names_bytes += names.memory();
-        if let Some(outermost) = (self.stack.len() + 1).checked_sub(OPEN_MAX).and_then(|at| self.stack.get_mut(at)) {
+        if let Some(outermost) = self.stack.len().checked_sub(OPEN_MAX).and_then(|at| self.stack.get_mut(at)) {
             outermost.fd = None;
         }
         self.stack.push(Frame { fd: Some(Arc::new(fd)), device, number, names, path_length: path.len() });
@@ -161,7 +161,9 @@ impl Walk {
                 // Any descriptor does: no name is left to be looked up with it.
                 frame.fd = Some(self.root.clone());
                 Err(match error {
-                    Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::STALE => Problem::Replaced { path: path.to_vec() },
+                    Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::STALE => {
+                        Problem::Replaced { path: path.to_vec() }
+                    }
                     error => Problem::refused(path, Action::List, error),
                 })
             }
@@ -196,10 +198,11 @@ impl Walk {
             } else {
                 Pending::Enter { path: path.clone(), device: visit.device, number: stat.stx_ino }
             };
-        } else if stat.stx_nlink > 1 && visit.can_be_linked() {
-            if let Some(first) = self.links.see(visit.device, stat.stx_ino, stat.stx_nlink, path) {
-                visit.link_to(first);
-            }
+        } else if stat.stx_nlink > 1
+            && visit.can_be_linked()
+            && let Some(first) = self.links.see(visit.device, stat.stx_ino, stat.stx_nlink, path)
+        {
+            visit.link_to(first);
         }
         Some(Ok(visit))
     }
@@ -226,6 +229,8 @@ impl Walk {
     }
 }
 
+/// What comes of one name.
+#[expect(clippy::large_enum_variant, reason = "a box would cost an allocation for each entry")]
 enum Step {
     Give(Result<Visit, Problem>),
     Again,

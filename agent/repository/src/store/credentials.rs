@@ -131,10 +131,9 @@ fn read(text: &str, wanted: &str) -> Result<Profile, ProfileError> {
         if value.chars().any(char::is_control) {
             return Err(wrong("a control character in a value"));
         }
-        if let Some(place) = profile.place(&name.trim().to_ascii_lowercase()) {
-            if place.replace(Zeroizing::new(value.to_owned())).is_some() {
-                return Err(wrong("a name that stood in this profile before"));
-            }
+        let place = profile.place(&name.trim().to_ascii_lowercase());
+        if place.is_some_and(|place| place.replace(Zeroizing::new(value.to_owned())).is_some()) {
+            return Err(wrong("a name that stood in this profile before"));
         }
     }
     Ok(profile)

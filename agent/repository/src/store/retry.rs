@@ -10,7 +10,7 @@ use super::{Created, Error, ErrorKind, Key, Listed, ObjectStore, Page, Result};
 
 /// How long one call may go on trying: a store that restarts or moves is back within half an hour, and a volume that
 /// waits longer holds up the others.
-pub const PATIENCE: Duration = Duration::from_secs(30 * 60);
+pub const PATIENCE: Duration = Duration::from_mins(30);
 
 /// Upper bound of the first pause; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);

@@ -3,7 +3,7 @@
 //!
 //! rust-s3 offers no certificate roots of our own, no answer headers of a refusal and no way to refuse redirects, so a
 //! client of ours sends what it has signed. Each call here is one attempt; `retry` repeats. Used are GET, PUT, HEAD,
-//! ListObjectsV2 and DeleteObjects: no multipart, tags, ACLs or checksum trailers, which stores differ in.
+//! `ListObjectsV2` and `DeleteObjects`: no multipart, tags, ACLs or checksum trailers, which stores differ in.
 
 mod answer;
 mod settings;
@@ -256,7 +256,7 @@ impl S3 {
                 return Err(answer.error(prefix));
             }
             let listing = answer.listing(prefix)?;
-            let objects: Vec<Listed> = listing.contents.into_iter().filter_map(|entry| self.ours(entry)).collect();
+            let objects: Vec<Listed> = listing.contents.iter().filter_map(|entry| self.ours(entry)).collect();
             let sorted = objects.is_sorted_by(|a, b| a.key < b.key);
             if !sorted || objects.first().is_some_and(|first| after.is_some_and(|after| first.key <= *after)) {
                 return Err(Error::new(ErrorKind::Corrupt, prefix, "the listing is not in ascending order"));
@@ -275,7 +275,7 @@ impl S3 {
     }
 
     /// The object as we name it; `None` for a foreign one.
-    fn ours(&self, entry: answer::Entry) -> Option<Listed> {
+    fn ours(&self, entry: &answer::Entry) -> Option<Listed> {
         let key = Key::parse(entry.key.strip_prefix(&self.prefix)?)?;
         Some(Listed { key, size: entry.size, modified: entry.last_modified })
     }

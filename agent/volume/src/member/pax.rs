@@ -135,7 +135,7 @@ mod tests {
             (b"user.a=b%", b"\xff"),
         ];
         records.xattrs(&pairs.map(|(name, value)| (name.to_vec(), value.to_vec())));
-        let expected = b"30 SCHILY.acl.access=user::rw-\n40 SCHILY.xattr.security.capability=\x01\n\x00\n\
+        let expected = b"31 SCHILY.acl.access=user::rw-\n40 SCHILY.xattr.security.capability=\x01\n\x00\n\
             45 SCHILY.xattr.system.posix_acl_default=bad\n32 SCHILY.xattr.user.a%3Db%25=\xff\n";
         assert_eq!(records.into_bytes().escape_ascii().to_string(), expected.escape_ascii().to_string());
     }

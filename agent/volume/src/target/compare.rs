@@ -97,5 +97,5 @@ fn same_content(fd: &OwnedFd, stat: &Stat, row: &Row) -> Result<bool, TargetErro
 
 fn same_mtime(stat: &Stat, row: &Row) -> bool {
     let wanted = row.metadata.mtime;
-    stat.st_mtime == wanted.seconds && u64::try_from(stat.st_mtime_nsec) == Ok(u64::from(wanted.nanoseconds))
+    stat.st_mtime == wanted.seconds && u32::try_from(stat.st_mtime_nsec) == Ok(wanted.nanoseconds)
 }

@@ -115,8 +115,7 @@ impl TargetError {
     /// Whether the restore cannot go on: the target cannot be used at all, or its file system is full, read-only or failing.
     pub fn is_fatal(&self) -> bool {
         match self {
-            Self::NotEmpty { .. } => true,
-            Self::Failed { action: Step::Root | Step::Sync, .. } => true,
+            Self::NotEmpty { .. } | Self::Failed { action: Step::Root | Step::Sync, .. } => true,
             Self::Failed { source, .. } => Errno::from_io_error(source).is_some_and(ends_everything),
             _ => false,
         }
@@ -191,5 +190,35 @@ impl NotSetList {
             self.bytes += bytes;
             self.listed.push(NotSet { path: path.to_vec(), what, why: why.into() });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_failing_file_system_or_an_unusable_target_ends_a_restore() {
+        let fatal = |action, errno: Errno| TargetError::failed(b"f", action, errno).is_fatal();
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::IO] {
+            assert!(fatal(Step::Write, errno) && fatal(Step::Make, errno) && fatal(Step::Metadata, errno), "{errno}");
+        }
+        for errno in [Errno::PERM, Errno::ACCESS, Errno::LOOP, Errno::NOENT, Errno::EXIST, Errno::FBIG] {
+            assert!(!fatal(Step::Write, errno) && !fatal(Step::Make, errno) && fatal(Step::Sync, errno), "{errno}");
+        }
+    }
+
+    #[test]
+    fn the_list_of_what_was_not_set_is_bounded_and_the_count_is_not() {
+        let mut list = NotSetList::default();
+        for _ in 0..=NOT_SET_MAX {
+            list.add(b"f", What::Owner, Errno::PERM);
+        }
+        assert_eq!((list.listed.len(), list.count), (NOT_SET_MAX, 1001));
+        let mut long = NotSetList::default();
+        for _ in 0..3 {
+            long.add(&vec![b'p'; NOT_SET_BYTES_MAX / 2], What::Xattr(Vec::new()), Errno::PERM);
+        }
+        assert_eq!((long.listed.len(), long.count), (2, 3));
     }
 }

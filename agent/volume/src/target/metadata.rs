@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat, fstat, removexattr,
-    setxattr, utimensat,
+    AtFlags, CWD, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat, fstat,
+    removexattr, setxattr, utimensat,
 };
 use rustix::io::Errno;
 use trysail_repository::table::Metadata;
@@ -13,7 +13,7 @@ use super::Shared;
 use super::error::{Step, TargetError, What, ends_everything};
 use crate::acl;
 use crate::beneath::proc_path;
-use crate::xattr::{self, Last};
+use crate::xattr::{self, Last, Xattrs};
 
 /// Capabilities of an executable; the kernel drops them when the owner changes.
 const CAPABILITY: &[u8] = b"security.capability";
@@ -72,7 +72,7 @@ impl<'a> Setter<'a> {
     }
 
     /// Removes attributes that the row does not have, such as ACLs inherited from a directory. Gives those that are left.
-    fn clear_xattrs(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, TargetError> {
+    fn clear_xattrs(&self) -> Result<Xattrs, TargetError> {
         let mut present = match xattr::read(self.at.as_bytes(), Last::Descriptor) {
             Ok(present) => present,
             Err(error) => {
@@ -84,10 +84,11 @@ impl<'a> Setter<'a> {
             let wanted = self.wanted.xattrs.iter().any(|(wanted, _)| wanted == name);
             // All other attributes, such as security labels, belong to the machine unless the row brings its own.
             let ours = name.starts_with(b"user.") || name.starts_with(b"trusted.") || late(name);
-            if !wanted && ours {
-                if let Err(error) = removexattr(self.at.as_str(), name.as_slice()) {
-                    self.missing(What::Xattr(name.clone()), error)?;
-                }
+            if !wanted
+                && ours
+                && let Err(error) = removexattr(self.at.as_str(), name.as_slice())
+            {
+                self.missing(What::Xattr(name.clone()), error)?;
             }
         }
         // The owner's change drops them, so they are set again in any case.
@@ -128,10 +129,11 @@ impl<'a> Setter<'a> {
         let Err(error) = own(Some(uid), gid) else { return Ok(Owned::AsWanted) };
         self.missing(if uid == self.found.st_uid { What::Group } else { What::Owner }, error)?;
         // Without rights over owners, a group one is a member of can still be set.
-        if uid != self.found.st_uid && gid != self.found.st_gid {
-            if let Err(error) = own(None, gid) {
-                self.missing(What::Group, error)?;
-            }
+        if uid != self.found.st_uid
+            && gid != self.found.st_gid
+            && let Err(error) = own(None, gid)
+        {
+            self.missing(What::Group, error)?;
         }
         Ok(Owned::Otherwise)
     }
@@ -141,7 +143,9 @@ impl<'a> Setter<'a> {
         let wanted = self.wanted.mode & 0o7777;
         let directory = rustix::fs::FileType::from_raw_mode(self.found.st_mode) == rustix::fs::FileType::Directory;
         let withheld = if owned == Owned::AsWanted || directory { 0 } else { wanted & SET_ID };
-        if let Err(error) = chmodat(CWD, self.at.as_str(), Mode::from_raw_mode(u32::from(wanted & !withheld)), AtFlags::empty()) {
+        if let Err(error) =
+            chmodat(CWD, self.at.as_str(), Mode::from_raw_mode(u32::from(wanted & !withheld)), AtFlags::empty())
+        {
             return self.missing(What::Mode, error);
         }
         if withheld != 0 {

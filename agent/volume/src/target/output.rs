@@ -28,11 +28,14 @@ pub struct Output {
     /// The name it has until it is finished, if that is not its own.
     temporary: Option<Vec<u8>>,
     /// Of a sparse file, where in the content stream each segment begins.
-    segments: Option<Vec<(u64, Segment)>>,
+    segments: Option<Starts>,
     /// Length of the content stream in bytes.
     length: u64,
     finished: bool,
 }
+
+/// Segments, each with the place in the content stream where it begins.
+type Starts = Vec<(u64, Segment)>;
 
 /// Where a new file is made.
 pub(super) struct Place {
@@ -42,7 +45,7 @@ pub(super) struct Place {
 }
 
 /// The content stream of a row: where its segments begin, and its length. `None` for segments that do not fit the size.
-pub(super) fn layout(content: &Content) -> Option<(Option<Vec<(u64, Segment)>>, u64)> {
+fn layout(content: &Content) -> Option<(Option<Starts>, u64)> {
     let Some(segments) = &content.segments else { return Some((None, content.size)) };
     let (mut stream, mut end) = (0_u64, None);
     let mut starts = Vec::with_capacity(segments.len());

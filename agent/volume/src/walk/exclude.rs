@@ -50,7 +50,8 @@ impl Exclude {
                 None if body.contains('/') => body.to_owned(),
                 None => format!("**/{body}"),
             };
-            let glob = GlobBuilder::new(&glob).literal_separator(true).backslash_escape(true).build().map_err(failed)?;
+            let glob =
+                GlobBuilder::new(&glob).literal_separator(true).backslash_escape(true).build().map_err(failed)?;
             if body.len() < pattern.len() { &mut directories } else { &mut any }.add(glob);
         }
         let build = |set: GlobSetBuilder| {
@@ -82,10 +83,22 @@ mod tests {
     #[test]
     fn patterns_match_names_anywhere_or_paths_from_the_root() {
         let exclude = Exclude::new(&["*.tmp", "/cache", "var/log/**", "target/"]).unwrap();
-        let paths: [&[u8]; 9] =
-            [b"a.tmp", b"x/y/b.tmp", b"cache", b"x/cache", b"var/log", b"var/log/a/b", b"x/target", b"\xff.tmp", b"a.tmpx"];
+        let paths: [&[u8]; 9] = [
+            b"a.tmp",
+            b"x/y/b.tmp",
+            b"cache",
+            b"x/cache",
+            b"var/log",
+            b"var/log/a/b",
+            b"x/target",
+            b"\xff.tmp",
+            b"a.tmpx",
+        ];
         assert_eq!(paths.map(|path| exclude.entry(path)), [true, true, true, false, false, true, false, true, false]);
-        assert_eq!(paths.map(|path| exclude.directory(path)), [true, true, true, false, false, true, true, true, false]);
+        assert_eq!(
+            paths.map(|path| exclude.directory(path)),
+            [true, true, true, false, false, true, true, true, false]
+        );
     }
 
     #[test]

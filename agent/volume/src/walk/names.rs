@@ -39,7 +39,11 @@ pub(super) enum NamesError {
 
 impl Names {
     /// Lists `directory`, using at most `budget` bytes of memory (below 4 GiB).
-    pub(super) fn read(directory: impl AsFd, buffer: &mut [MaybeUninit<u8>], budget: usize) -> Result<Self, NamesError> {
+    pub(super) fn read(
+        directory: impl AsFd,
+        buffer: &mut [MaybeUninit<u8>],
+        budget: usize,
+    ) -> Result<Self, NamesError> {
         let mut names = Self::default();
         let mut listing = RawDir::new(directory, buffer);
         while let Some(entry) = listing.next() {

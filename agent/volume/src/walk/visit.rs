@@ -10,6 +10,7 @@ use trysail_repository::table::{Content, Flags, Inode, Kind, Metadata, Row, Time
 
 use super::problem::{Action, Problem};
 use crate::beneath::{Mounts, locate, proc_path, split};
+use crate::xattr::{self, Last, Xattrs};
 
 /// An entry of the volume. It keeps the directory it was found in open.
 #[derive(Debug)]
@@ -68,11 +69,11 @@ impl Visit {
     }
 
     /// Reads the extended attributes, in the order of [`Metadata::xattrs`]. At most 64 KiB of names and 64 KiB each.
-    pub fn xattrs(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Problem> {
+    pub fn xattrs(&self) -> Result<Xattrs, Problem> {
         let mut path = proc_path(&*self.parent).into_bytes();
         path.push(b'/');
         path.extend_from_slice(self.name());
-        crate::xattr::read(&path, crate::xattr::Last::Name).map_err(|error| match error {
+        xattr::read(&path, Last::Name).map_err(|error| match error {
             Errno::NOENT => Problem::Vanished { path: self.row.path.clone() },
             error => Problem::refused(&self.row.path, Action::Xattrs, error),
         })

@@ -21,6 +21,10 @@ const TEMPORARY_LIFE: SignedDuration = SignedDuration::from_hours(24);
 /// The entries of each directory are sorted with a `/` at the end of directories. Then their order is that of all keys
 /// below them: `a-b` < `a/c` < `a0`, because `/` is 0x2f.
 pub(super) fn page(base: &Base, prefix: &str, after: Option<&Key>) -> Result<Page> {
+    // A removed directory reads as an empty one, and an empty repository is another thing than a lost one.
+    if base.is_gone() {
+        return Err(base.failure(prefix, Errno::NOENT));
+    }
     let after = after.map_or("", Key::as_str);
     let mut objects = Vec::new();
     let mut levels = vec![entries(base, "")?.into_iter()];

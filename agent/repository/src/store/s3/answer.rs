@@ -11,6 +11,10 @@ use crate::store::{Error, ErrorKind};
 /// Most characters of a store's message that an error repeats: a sentence, not a page.
 const MESSAGE_CHARS_MAX: usize = 200;
 
+/// What MinIO puts into the message of its `InternalError` where the disk fills up in the middle of a write: the text of
+/// ENOSPC in Go. Trying again for half an hour does not make room.
+const NO_SPACE: &str = "no space left on device";
+
 /// An answer whose body has arrived whole.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -114,7 +118,8 @@ impl Answer {
     }
 
     fn refused(&self, name: &str, refusal: &Refusal) -> Error {
-        let kind = kind(self.status, &refusal.code);
+        let full = refusal.message.contains(NO_SPACE);
+        let kind = if full { ErrorKind::Full } else { kind(self.status, &refusal.code) };
         let mut detail = format!("HTTP {}", self.status);
         for part in [&refusal.code, &refusal.message].into_iter().filter(|part| !part.is_empty()) {
             let plain = part.chars().filter(|character| !character.is_control()).take(MESSAGE_CHARS_MAX);
@@ -217,6 +222,13 @@ mod tests {
         let body = "<Error><Code>RequestTimeTooSkewed</Code><Message>Too far.</Message></Error>";
         let detail = "HTTP 403: RequestTimeTooSkewed: Too far.; our clock is 1200 s ahead of the store's";
         assert_eq!(answer(403, body).error("k"), Error::new(ErrorKind::ClockSkew, "k", detail));
+    }
+
+    #[test]
+    fn an_internal_error_for_want_of_space_is_a_full_store() {
+        let body = "<Error><Code>InternalError</Code><Message>cause(no space left on device)</Message></Error>";
+        let detail = "HTTP 500: InternalError: cause(no space left on device)";
+        assert_eq!(answer(500, body).error("k"), Error::new(ErrorKind::Full, "k", detail));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::store::{Error, ErrorKind, Result};
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// Shortest time for one request. rust-s3's own default.
-const REQUEST_TIME_MIN: Duration = Duration::from_secs(60);
+const REQUEST_TIME_MIN: Duration = Duration::from_mins(1);
 
 /// Slowest line that a request must still pass, in bytes per second: a pack of 16 MiB on 0.5 Mbit/s.
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;

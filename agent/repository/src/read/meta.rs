@@ -1,0 +1,70 @@
+//! Frames of meta packs: fetched a pack at a time, because these packs are small and their frames are read in order.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::{
+    error::{Error, Result},
+    frame::{Decompressor, sha256},
+    layout,
+    repository::Repository,
+    seal::Identity,
+    table::{MetaRef, PackId, PackKind},
+};
+
+/// Meta packs held in memory: of 4 MiB each, and a table is spread over few (see `write::base`).
+const PACKS_HELD_MAX: usize = 5;
+
+/// Reads frames of meta packs with one identity.
+#[derive(Debug)]
+pub struct MetaReader {
+    repository: Repository,
+    identity: Identity,
+    held: VecDeque<(PackId, Bytes)>,
+    decompress: Decompressor,
+}
+
+impl MetaReader {
+    /// A reader that opens packs with that identity (a recipient's, or the volume's state key).
+    pub fn new(repository: Repository, identity: Identity) -> Result<Self> {
+        let decompress = Decompressor::new().map_err(Error::Compress)?;
+        Ok(Self { repository, identity, held: VecDeque::new(), decompress })
+    }
+
+    /// The decoded bytes of a frame, compared with its hash.
+    pub async fn frame(&mut self, frame: &MetaRef) -> Result<Vec<u8>> {
+        let pack = self.pack(frame.pack).await?;
+        let key = || layout::pack(frame.pack.of(PackKind::Meta));
+        let range = frame.offset as usize..(frame.offset as usize).saturating_add(frame.stored as usize);
+        let stored = pack.get(range).ok_or_else(|| Error::Damaged {
+            key: key(),
+            what: format!("it ends before the frame at byte {}", frame.offset),
+        })?;
+        let decoded = self.decompress.decode(stored, frame.plain);
+        let plain = decoded.map_err(|source| Error::Frame { key: key(), offset: frame.offset, source })?;
+        if sha256(plain) == frame.sha256 {
+            Ok(plain.to_vec())
+        } else {
+            Err(Error::Damaged { key: key(), what: format!("the frame at byte {} has another hash", frame.offset) })
+        }
+    }
+
+    /// A whole plain pack.
+    async fn pack(&mut self, pack: PackId) -> Result<Bytes> {
+        if let Some(at) = self.held.iter().position(|(held, _)| *held == pack) {
+            if let Some(entry) = self.held.remove(at) {
+                self.held.push_back(entry);
+            }
+        } else {
+            let key = layout::pack(pack.of(PackKind::Meta));
+            let object = self.repository.store().get(&key).await?;
+            let plain = Bytes::from(self.repository.decrypt(&key, &object, &self.identity)?);
+            if self.held.len() >= PACKS_HELD_MAX {
+                self.held.pop_front();
+            }
+            self.held.push_back((pack, plain));
+        }
+        self.held.back().map(|(_, plain)| plain.clone()).ok_or(Error::Bug("a meta pack that was just read is not held"))
+    }
+}

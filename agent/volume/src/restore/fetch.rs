@@ -1,0 +1,68 @@
+//! Bytes of windows, fetched ahead of the threads that need them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use trysail_repository::{
+    Error, Result,
+    frame::Decompressor,
+    layout,
+    read::packs::PackReader,
+    table::{Extent, PackKind},
+};
+
+use super::plan::{Fetch, Wanted, fetches};
+
+/// Ranges of packs that were fetched, in order; where one could not be, the reason.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched(Vec<(Fetch, Result<Bytes>)>);
+
+/// Fetches what these parts of frames are in. A range that is nearly all of its pack is fetched as a whole, which compares the pack's hash.
+pub(super) async fn fetch(reader: Arc<PackReader>, wanted: Vec<Wanted>) -> Fetched {
+    let ranges = fetches(wanted.iter()).into_iter().map(|fetch| {
+        let reader = reader.clone();
+        async move {
+            let answer = reader.range(fetch.pack, fetch.from..fetch.to).await;
+            (fetch, answer)
+        }
+    });
+    Fetched(futures::future::join_all(ranges).await)
+}
+
+impl Fetched {
+    /// The decoded bytes of an extent.
+    pub(super) fn decode<'a>(&self, extent: &Extent, decompressor: &'a mut Decompressor) -> Result<&'a [u8]> {
+        let key = || layout::pack(extent.pack.of(PackKind::Data));
+        let at = self.0.partition_point(|(f, _)| (f.pack, f.from) <= (extent.pack, extent.offset));
+        let missing = || Error::Damaged { key: key(), what: format!("no frame at byte {}", extent.offset) };
+        let (fetch, answer) = at.checked_sub(1).and_then(|at| self.0.get(at)).ok_or_else(missing)?;
+        let bytes = answer.as_ref().map_err(Clone::clone)?;
+        let from = (extent.offset - fetch.from) as usize;
+        let frame = bytes.get(from..from.saturating_add(extent.stored as usize)).ok_or_else(missing)?;
+        let plain = decompressor.decode(frame, extent.plain);
+        let plain = plain.map_err(|source| Error::Frame { key: key(), offset: extent.offset, source })?;
+        let skip = extent.skip as usize;
+        plain.get(skip..skip.saturating_add(extent.take as usize)).ok_or_else(missing)
+    }
+}
+
+/// Decoded extents, one after another, each fetched on its own: for reading a file or a stream.
+#[derive(Debug)]
+pub struct ExtentReader {
+    reader: Arc<PackReader>,
+    decompressor: Decompressor,
+}
+
+impl ExtentReader {
+    /// Reads from these packs.
+    pub fn new(reader: Arc<PackReader>) -> Result<Self> {
+        Ok(Self { reader, decompressor: Decompressor::new().map_err(Error::Compress)? })
+    }
+
+    /// The decoded bytes of an extent; valid until the next call.
+    pub async fn read(&mut self, extent: &Extent) -> Result<&[u8]> {
+        let wanted = vec![Wanted { extent: *extent, at: 0 }];
+        let fetched = fetch(self.reader.clone(), wanted).await;
+        fetched.decode(extent, &mut self.decompressor)
+    }
+}

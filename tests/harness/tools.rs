@@ -1,0 +1,88 @@
+//! The foreign programs of the tests, MinIO and its client `mc`, built once from the `go.mod` files beside this one.
+//!
+//! They lie in `$TRYSAIL_CACHE`, else `$XDG_CACHE_HOME/trysail`, else `~/.cache/trysail`, under the hash of their
+//! `go.mod` and `go.sum`. A machine without Go is an error and not a skipped test.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::fs::FlockOperation;
+use sha2::{Digest as _, Sha256};
+
+/// Hex digits of the hash in a directory name: 64 bits are enough to tell versions of two files apart.
+const HASH_DIGITS: usize = 16;
+
+/// A program that is built from source.
+#[derive(Debug, Clone, Copy)]
+pub enum Tool {
+    /// The S3 server.
+    Minio,
+    /// Its command line client.
+    Mc,
+}
+
+impl Tool {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Minio => "minio",
+            Self::Mc => "mc",
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Self::Minio => "github.com/minio/minio",
+            Self::Mc => "github.com/minio/mc",
+        }
+    }
+
+    /// The path of the program. The first caller on a machine builds it (minutes); others wait for it.
+    pub fn path(self) -> Result<PathBuf> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("harness/tools").join(self.name());
+        let directory = cache()?.join(format!("{}-{}", self.name(), hash(&source)?));
+        fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+        let lock = fs::File::create(directory.join("lock")).context("make the lock of a build")?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).context("wait for another build")?;
+        let program = directory.join(self.name());
+        if !program.exists() {
+            self.build(&source, &directory)?;
+        }
+        Ok(program)
+    }
+
+    /// Builds beside the final name, so that an interrupted build leaves nothing that looks finished.
+    fn build(self, source: &Path, directory: &Path) -> Result<()> {
+        let unfinished = directory.join("unfinished");
+        let status = Command::new("go")
+            .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
+            .arg(&unfinished)
+            .arg(self.package())
+            .current_dir(source)
+            .envs([("CGO_ENABLED", "0"), ("GOFLAGS", "-buildvcs=false -mod=readonly"), ("GOTOOLCHAIN", "local")])
+            .status()
+            .with_context(|| format!("{} is built with Go, and `go` does not start", self.name()))?;
+        ensure!(status.success(), "the build of {} failed: {status}", self.name());
+        fs::rename(unfinished, directory.join(self.name())).context("move the finished program to its place")
+    }
+}
+
+fn cache() -> Result<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("TRYSAIL_CACHE")
+        .or_else(|| Some(set("XDG_CACHE_HOME")?.join("trysail")))
+        .or_else(|| Some(set("HOME")?.join(".cache/trysail")))
+        .context("none of TRYSAIL_CACHE, XDG_CACHE_HOME and HOME is set")
+}
+
+fn hash(source: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    for name in ["go.mod", "go.sum"] {
+        let path = source.join(name);
+        hash.update(fs::read(&path).with_context(|| format!("read {}", path.display()))?);
+    }
+    Ok(hex::encode(hash.finalize()).chars().take(HASH_DIGITS).collect())
+}
