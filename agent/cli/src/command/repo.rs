@@ -38,8 +38,8 @@ pub(super) async fn prune(place: &Place, shared: &Shared, dry_run: bool) -> Resu
     let plan = prune.plan(Timestamp::now()).await?;
     if dry_run {
         match shared.output {
-            Format::Json => output::json(&plan.summary())?,
-            Format::Table => output::line(&plan.summary().to_string())?,
+            Format::Json => output::json(&prune::Summary::from(&plan))?,
+            Format::Table => output::line(&plan.to_string())?,
         }
         return Ok(Outcome::Done);
     }

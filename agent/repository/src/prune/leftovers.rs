@@ -98,12 +98,10 @@ fn of_snapshot(found: &mut Leftovers, snapshot: &SnapshotObjects) {
     for object in &snapshot.objects {
         let key = layout::beside(&snapshot.id, *object);
         match object {
-            Beside::Commit if counts => {}
+            Beside::Commit | Beside::Refs | Beside::Recipe | Beside::Void if counts => {}
             Beside::Commit => found.void_commits.push(key),
-            // A session that committed needs no parts, and writers may have no right to delete them.
-            Beside::Part(_) => found.sidecars.push(key),
-            Beside::Refs | Beside::Recipe | Beside::Void if counts => {}
-            Beside::Refs | Beside::Recipe | Beside::Void => found.sidecars.push(key),
+            // Parts also beside a commit that counts: it needs none, and writers may have no right to delete theirs.
+            Beside::Part(_) | Beside::Refs | Beside::Recipe | Beside::Void => found.sidecars.push(key),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A discrete-event model of writers and collectors on one strongly consistent store, played against the real `plan`.
 //!
 //! Writers have stale indexes, bases that expire, adopted sessions, aborts and over-long runs. Collectors stall for days between
-//! listing, confirming, condemning and deleting. Writers are in `world`, collectors in `collector`; here are the protocol, its four mutants,
+//! listing, confirming, condemning and deleting. Writers are in `world`, collectors in `collector`; here are the protocol, its mutants,
 //! and what each must show. Seeds are fixed; `TRYSAIL_TORTURE_RUNS` sets their number.
 
 mod collector;
@@ -24,6 +24,8 @@ struct Protocol {
     deadline: Deadline,
     /// What a sweep knows of commits.
     sweep: Sweep,
+    /// What a collector knows of the index.
+    index: Index,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,13 @@ enum Sweep {
     Blind,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Index {
+    Listed,
+    /// Condemned sets go by the age of the sweep alone, while the index may still offer what they name.
+    Overlooked,
+}
+
 fn limits(session_max: i64, grace: i64) -> Limits {
     Limits { session_max: SignedDuration::from_hours(session_max), grace: SignedDuration::from_hours(grace) }
 }
@@ -57,6 +66,7 @@ fn proposed() -> Protocol {
         condemned: Condemned::ForEver,
         deadline: Deadline::Kept,
         sweep: Sweep::Rechecks,
+        index: Index::Listed,
     }
 }
 
@@ -116,4 +126,9 @@ fn data_is_lost_where_sessions_outlive_their_deadline() {
 #[test]
 fn data_is_lost_where_a_sweep_does_not_look_at_commits_again() {
     assert!(losing_runs(Protocol { sweep: Sweep::Blind, ..proposed() }) > 0);
+}
+
+#[test]
+fn data_is_lost_where_condemned_sets_go_while_an_index_still_offers_their_packs() {
+    assert!(losing_runs(Protocol { index: Index::Overlooked, ..proposed() }) > 0);
 }

@@ -152,6 +152,7 @@ impl Plan {
     }
 
     /// The part of this plan that a later look at the repository confirms: what both plans condemn, delete and clear away.
+    #[must_use]
     pub fn confirmed_by(&self, later: &Self, inventory: &Inventory) -> Self {
         let mut plan = Self {
             condemn: PackSet::default(),

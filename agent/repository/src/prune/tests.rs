@@ -1,5 +1,7 @@
 //! The rules of `FORMAT.md` §11, one by one, on inventories made by hand. Times are hours; S is 24, G is 72.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
@@ -34,7 +36,9 @@ fn set(packs: &[PackRef]) -> PackSet {
 /// Packs of 10 bytes, made at hour 1.
 fn stored(packs: &[PackRef]) -> Inventory {
     let mut inventory = Inventory::default();
-    packs.iter().for_each(|pack| inventory.packs.add(*pack, 10, hour(1)));
+    for pack in packs {
+        inventory.packs.add(*pack, 10, hour(1));
+    }
     inventory
 }
 
@@ -163,7 +167,7 @@ fn a_condemned_set_is_marked_when_no_index_offers_its_packs_and_goes_2_g_after_t
         ..Leftovers::default()
     };
     assert_eq!(plan(&marked(NOW - 145)).leftovers, expected);
-    let without_set = Inventory { condemned: Default::default(), ..marked(NOW - 145) };
+    let without_set = Inventory { condemned: BTreeMap::new(), ..marked(NOW - 145) };
     let reports = vec![layout::swept(session(9))];
     assert_eq!(plan(&without_set).leftovers, Leftovers { reports, ..Leftovers::default() });
     let damaged = vec![session(9)];

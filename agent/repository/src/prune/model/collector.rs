@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Condemned, Sweep,
+    Condemned, Index, Sweep,
     world::{Event, HOUR, World, time},
 };
 use crate::{
     layout::{self, Beside, SnapshotId, VolumeName},
+    pack_set::PackSet,
     prune::{CondemnedSet, Inventory, ListedPacks, Plan, Session, SnapshotObjects},
 };
 
@@ -34,7 +35,10 @@ impl World {
                 .collect(),
             condemned: self.condemned.clone(),
             swept: self.swept.clone(),
-            deltas: self.index.iter().filter(|(_, delta)| delta.dropped.is_none()).map(|(id, _)| *id).collect(),
+            deltas: match self.protocol.index {
+                Index::Listed => self.index.iter().filter(|(_, d)| d.dropped.is_none()).map(|(id, _)| *id).collect(),
+                Index::Overlooked => BTreeSet::new(),
+            },
             oldest_generation: None,
             snapshots: self.snapshots.iter().map(snapshot).collect(),
             needed: self.snapshots.values().flat_map(|(_, refs)| refs).map(|pack| (*pack, 1)).collect(),
@@ -52,7 +56,7 @@ impl World {
             self.rescued.extend(rescued);
         }
         if self.protocol.sweep == Sweep::Blind {
-            let blind = Inventory { needed: Default::default(), ..inventory };
+            let blind = Inventory { needed: PackSet::default(), ..inventory };
             plan.sweep = Plan::of(&blind, self.protocol.limits, blind.newest).sweep;
         }
         let stall = self.stall();
