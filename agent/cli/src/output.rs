@@ -48,7 +48,7 @@ pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
 /// Prints a table as kubectl does.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> Result<()> {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header.iter().copied());
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header.iter().copied());
     for row in rows {
         table.add_row(row);
     }

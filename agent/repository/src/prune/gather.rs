@@ -157,7 +157,7 @@ async fn list_index(store: &dyn ObjectStore, inventory: &mut Inventory) -> Resul
     let Inventory { deltas, newest, oldest_generation, .. } = inventory;
     each(store, layout::INDEX_DELTAS, |object| {
         *newest = object.modified.max(*newest);
-        deltas.extend(layout::parse_index_delta(&object.key).map(|(session, _)| session));
+        deltas.extend(layout::parse_index_delta(&object.key).map(|delta| (delta, object.modified)));
     })
     .await?;
     each(store, layout::INDEX_GENERATIONS, |object| {

@@ -1,6 +1,6 @@
 //! What a prune knows of a repository: plain data, made by `gather` from listings, or by a test by hand. Nothing here decides.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
@@ -25,8 +25,8 @@ pub struct Inventory {
     pub condemned: BTreeMap<SessionId, CondemnedSet>,
     /// Times of the objects of `gc/x/`: since then at the latest, no pack of the set of that name is stored or offered by an index.
     pub swept: BTreeMap<SessionId, Timestamp>,
-    /// Sessions of which an index delta exists.
-    pub deltas: BTreeSet<SessionId>,
+    /// Index deltas by session and number, and when they were created. A delta names packs of its own session only.
+    pub deltas: BTreeMap<(SessionId, u32), Timestamp>,
     /// Time of the oldest object of a merged generation of the index.
     pub oldest_generation: Option<Timestamp>,
     /// What lies under `snap/`, in order.

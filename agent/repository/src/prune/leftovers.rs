@@ -22,6 +22,8 @@ pub struct Leftovers {
     pub void_commits: Vec<Key>,
     /// `.refs`, `.recipe`, `.part`, `.void` that stand beside no commit, and `.part` beside an old one.
     pub sidecars: Vec<Key>,
+    /// Index deltas of sessions without a live pack: they offer nothing that may be referred to.
+    pub deltas: Vec<Key>,
     /// `.packs`. Before the `.open` that says which packs of other sessions the table covers.
     pub tables: Vec<Key>,
     /// `.open`.
@@ -34,9 +36,9 @@ pub struct Leftovers {
 
 impl Leftovers {
     /// The stages in order.
-    pub fn stages(&self) -> [&[Key]; 6] {
-        let Self { void_commits, sidecars, tables, openings, condemned, reports } = self;
-        [void_commits, sidecars, tables, openings, condemned, reports]
+    pub fn stages(&self) -> [&[Key]; 7] {
+        let Self { void_commits, sidecars, deltas, tables, openings, condemned, reports } = self;
+        [void_commits, sidecars, deltas, tables, openings, condemned, reports]
     }
 
     /// The number of keys.
@@ -58,6 +60,7 @@ impl Leftovers {
         Self {
             void_commits: both(&self.void_commits, &later.void_commits),
             sidecars: both(&self.sidecars, &later.sidecars),
+            deltas: both(&self.deltas, &later.deltas),
             tables: both(&self.tables, &later.tables),
             openings: both(&self.openings, &later.openings),
             condemned: both(&self.condemned, &later.condemned),
@@ -78,7 +81,14 @@ pub(super) fn of(inventory: &Inventory, limits: Limits, now: Timestamp, protecte
             with_snapshot.insert(snapshot.id.session);
         }
     }
-    let in_use = SessionsInUse::of(inventory, with_snapshot);
+    let mut in_use = SessionsInUse::of(inventory, with_snapshot);
+    for ((session, k), at) in &inventory.deltas {
+        if protected.contains(session) || in_use.needed.contains(session) || !older(*at, limits.dead(), now) {
+            in_use.with_delta.insert(*session);
+        } else {
+            found.deltas.push(layout::index_delta(*session, *k));
+        }
+    }
     let old = limits.dead().checked_add(limits.grace).unwrap_or(jiff::SignedDuration::MAX);
     for (id, session) in &inventory.sessions {
         if !protected.contains(id)
@@ -113,12 +123,14 @@ struct SessionsInUse<'a> {
     needed: BTreeSet<SessionId>,
     /// Sessions that keep an object under `snap/`.
     with_snapshot: BTreeSet<SessionId>,
+    /// Sessions that keep an index delta.
+    with_delta: BTreeSet<SessionId>,
 }
 
 impl<'a> SessionsInUse<'a> {
     fn of(inventory: &'a Inventory, with_snapshot: BTreeSet<SessionId>) -> Self {
         let needed = inventory.needed.iter().map(|(pack, _)| pack.session).collect();
-        Self { inventory, needed, with_snapshot }
+        Self { inventory, needed, with_snapshot, with_delta: BTreeSet::new() }
     }
 
     fn needs(&self, id: SessionId, session: &Session) -> bool {
@@ -131,7 +143,7 @@ impl<'a> SessionsInUse<'a> {
             }
         }
         let has_packs = |s: &SessionId| self.inventory.packs.has_session(*s) || self.needed.contains(s);
-        self.with_snapshot.contains(&id) || self.inventory.deltas.contains(&id) || covered.iter().any(has_packs)
+        self.with_snapshot.contains(&id) || self.with_delta.contains(&id) || covered.iter().any(has_packs)
     }
 }
 
@@ -144,17 +156,17 @@ pub(super) fn gone(inventory: &Inventory, limits: Limits) -> Vec<SessionId> {
     unmarked.filter(|(_, set)| forgotten(inventory, limits, set)).map(|(id, _)| *id).collect()
 }
 
-/// Whether no pack of the set is stored, and no object of the index can name one.
+/// Whether no pack of the set is stored, and neither the index nor a partial table can name one.
 fn forgotten(inventory: &Inventory, limits: Limits, set: &CondemnedSet) -> bool {
     let sessions: BTreeSet<SessionId> = set.packs.iter().map(|(pack, _)| pack.session).collect();
-    let offers = |delta: &SessionId| {
-        let adopts = inventory.sessions.get(delta).and_then(|s| s.adopts.as_ref());
-        // Where the adopted sessions are not known, the delta may name any pack.
-        sessions.contains(delta) || adopts.is_none_or(|adopts| adopts.iter().any(|a| sessions.contains(a)))
-    };
-    // A merge leaves out what is condemned when it begins, and is over within a session's time.
-    let merged_before = inventory.oldest_generation.is_some_and(|at| !older(set.at, limits.grace, at));
-    !merged_before && !inventory.packs.has_any(&set.packs) && !inventory.deltas.iter().any(offers)
+    // Who began after the set was there leaves its packs out, and who began before was done within G.
+    let may_name = |written: Timestamp| !older(set.at, limits.grace, written);
+    let part = |object: &Beside| matches!(object, Beside::Part(_));
+    let mut with_parts = inventory.snapshots.iter().filter(|s| s.objects.iter().any(part));
+    !inventory.packs.has_any(&set.packs)
+        && !inventory.oldest_generation.is_some_and(may_name)
+        && !inventory.deltas.keys().any(|(session, _)| sessions.contains(session))
+        && !with_parts.any(|s| sessions.contains(&s.id.session) || may_name(s.newest))
 }
 
 fn of_condemned(found: &mut Leftovers, inventory: &Inventory, limits: Limits, now: Timestamp) {

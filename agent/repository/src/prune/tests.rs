@@ -152,9 +152,18 @@ fn a_condemned_set_is_marked_when_no_index_offers_its_packs_and_goes_2_g_after_t
     let condemned = CondemnedSet { at: hour(1), packs: set(&[pack(1, 0)]) };
     let condemned = [(session(9), condemned)].into();
     let bare = Inventory { condemned, ..Inventory::default() };
-    let with_delta = Inventory { deltas: [session(1)].into(), ..bare.clone() };
+    let with_delta = Inventory { deltas: [((session(1), 0), hour(NOW))].into(), ..bare.clone() };
     let with_generation = |at| Inventory { oldest_generation: Some(hour(at)), ..bare.clone() };
+    let part = |n, at| SnapshotObjects {
+        id: SnapshotId { volume: VolumeName::new("v").expect("a name"), session: session(n) },
+        objects: vec![Beside::Part(0)],
+        newest: hour(at),
+    };
+    let with_part = |n, at| Inventory { snapshots: vec![part(n, at)], ..bare.clone() };
     assert_eq!(plan(&with_delta).gone, []);
+    assert_eq!(plan(&with_part(1, NOW)).gone, []);
+    assert_eq!(plan(&with_part(2, 73)).gone, []);
+    assert_eq!(plan(&with_part(2, 74)).gone, [session(9)]);
     assert_eq!(plan(&with_generation(73)).gone, []);
     assert_eq!(plan(&with_generation(74)).gone, [session(9)]);
     assert_eq!(plan(&bare).gone, [session(9)]);
@@ -172,6 +181,16 @@ fn a_condemned_set_is_marked_when_no_index_offers_its_packs_and_goes_2_g_after_t
     assert_eq!(plan(&without_set).leftovers, Leftovers { reports, ..Leftovers::default() });
     let damaged = vec![session(9)];
     assert_eq!(plan(&Inventory { damaged, ..without_set }).leftovers, Leftovers::default());
+}
+
+#[test]
+fn index_deltas_go_when_no_pack_of_their_session_is_live() {
+    let delta = |n, at| ((session(n), 3), hour(at));
+    let deltas = [delta(1, 1), delta(2, 1), delta(3, 1), delta(4, NOW - 96)].into();
+    let sessions = [(session(3), opened(NOW - 96, &[]))].into();
+    let inventory = Inventory { deltas, sessions, needed: set(&[pack(2, 7)]), ..stored(&[pack(1, 0), pack(3, 0)]) };
+    let deltas = vec![layout::index_delta(session(1), 3)];
+    assert_eq!(plan(&inventory).leftovers, Leftovers { deltas, ..Leftovers::default() });
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The collectors of the model: they list the world into an inventory, and do what the product's plan says, with stalls between.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
 
 use super::{
     Condemned, Index, Sweep,
@@ -10,6 +12,7 @@ use crate::{
     layout::{self, Beside, SnapshotId, VolumeName},
     pack_set::PackSet,
     prune::{CondemnedSet, Inventory, ListedPacks, Plan, Session, SnapshotObjects},
+    session::SessionId,
 };
 
 impl World {
@@ -36,8 +39,8 @@ impl World {
             condemned: self.condemned.clone(),
             swept: self.swept.clone(),
             deltas: match self.protocol.index {
-                Index::Listed => self.index.iter().filter(|(_, d)| d.dropped.is_none()).map(|(id, _)| *id).collect(),
-                Index::Overlooked => BTreeSet::new(),
+                Index::Listed => self.deltas(),
+                Index::Overlooked => BTreeMap::new(),
             },
             oldest_generation: None,
             snapshots: self.snapshots.iter().map(snapshot).collect(),
@@ -45,6 +48,11 @@ impl World {
             damaged: Vec::new(),
             newest: time(self.now),
         }
+    }
+
+    fn deltas(&self) -> BTreeMap<(SessionId, u32), Timestamp> {
+        let listed = self.index.iter().filter(|(_, delta)| delta.dropped.is_none());
+        listed.filter_map(|(session, delta)| Some(((*session, 0), time(delta.entries.last()?.0)))).collect()
     }
 
     pub(super) fn collect(&mut self) {
@@ -100,6 +108,11 @@ impl World {
         self.retired_sets += left.condemned.len();
         self.condemned.retain(|id, _| !left.condemned.contains(&layout::condemned(*id)));
         self.swept.retain(|id, _| !left.reports.contains(&layout::swept(*id)));
+        for (session, delta) in &mut self.index {
+            if left.deltas.contains(&layout::index_delta(*session, 0)) {
+                delta.dropped.get_or_insert(self.now);
+            }
+        }
         self.sessions.retain(|id, _| !left.openings.contains(&layout::session_open(*id)));
     }
 }

@@ -28,7 +28,6 @@ pub(super) enum Event {
     Upload(SessionId),
     End(SessionId),
     Expire,
-    MergeIndex,
     Collect,
     Confirm(Box<Plan>),
     Condemn(Box<Plan>),
@@ -41,7 +40,7 @@ pub(super) struct Running {
 }
 
 pub(super) struct Delta {
-    entries: Vec<(u64, PackRef)>,
+    pub(super) entries: Vec<(u64, PackRef)>,
     pub(super) dropped: Option<u64>,
 }
 
@@ -106,7 +105,6 @@ impl World {
             world.after((10 + 7 * n) * HOUR, Event::Collect);
         }
         world.after(5 * HOUR, Event::Expire);
-        world.after(90 * HOUR, Event::MergeIndex);
         while let Some(((at, _), event)) = world.events.pop_first() {
             if at > LENGTH * HOUR || world.lost.is_some() {
                 break;
@@ -123,7 +121,6 @@ impl World {
             Event::Upload(session) => self.upload(session),
             Event::End(session) => self.end(session),
             Event::Expire => self.expire(),
-            Event::MergeIndex => self.merge_index(),
             Event::Collect => self.collect(),
             Event::Confirm(plan) => self.confirm(&plan),
             Event::Condemn(plan) => self.condemn(&plan),
@@ -251,16 +248,5 @@ impl World {
         self.snapshots.retain(|_, (until, _)| *until > now);
         let next = HOUR / 2 + self.below(5 * HOUR / 2);
         self.after(next, Event::Expire);
-    }
-
-    /// Drops the deltas that offer nothing but condemned packs.
-    fn merge_index(&mut self) {
-        let condemned = |pack: &PackRef| self.condemned.values().any(|set| set.packs.contains(*pack));
-        let empty = |delta: &Delta| delta.dropped.is_none() && delta.entries.iter().all(|(_, pack)| condemned(pack));
-        let useless: Vec<SessionId> = self.index.iter().filter(|(_, d)| empty(d)).map(|(id, _)| *id).collect();
-        for session in useless {
-            self.index.entry(session).and_modify(|delta| delta.dropped = Some(self.now));
-        }
-        self.after(90 * HOUR, Event::MergeIndex);
     }
 }
