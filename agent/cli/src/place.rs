@@ -88,11 +88,15 @@ impl Place {
             if !path.is_absolute() {
                 bail!("{}: a file URL has an absolute path: file:///dir", self.url);
             }
+            let context = || self.url.clone();
+            if let (Make::IfAbsent, Some(parent)) = (make, path.parent()) {
+                std::fs::create_dir_all(parent).with_context(context)?;
+            }
             let opened = match make {
                 Make::IfAbsent => Directory::create(path),
                 Make::Never => Directory::open(path),
             };
-            return Ok(Arc::new(opened.with_context(|| self.url.clone())?));
+            return Ok(Arc::new(opened.with_context(context)?));
         }
         if self.url.starts_with("s3://") {
             let settings = S3Settings::from_url(&self.url, |name| std::env::var(name).ok()).with_context(|| self.url.clone())?;
@@ -111,7 +115,7 @@ impl Place {
         let pinned = self.state.pin(&self.url)?;
         let first = match self.store(make, Some(FIRST_CONTACT)) {
             Ok(store) => store,
-            Err(_) if self.is_absent() => return Err(self.explain(Error::NoRepository)),
+            Err(_) if self.is_absent() && matches!(absent, IfAbsent::Refuse) => return Err(self.explain(Error::NoRepository)),
             Err(error) => return Err(error),
         };
         let opened = Repository::open(first, pinned).await;

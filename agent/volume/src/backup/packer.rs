@@ -121,6 +121,7 @@ impl Packer<'_> {
 
     /// Hands over what no longer waits.
     fn settle(&mut self, waiting: &mut Waiting) -> Result<()> {
+        let mut ended = false;
         while let Some(item) = waiting.items.front() {
             if let Item::Piece(Piece::Whole(ticket) | Piece::Part { ticket, .. }) = item {
                 if !waiting.stored.contains_key(ticket) {
@@ -128,11 +129,14 @@ impl Packer<'_> {
                 }
             }
             if let Some(item) = waiting.items.pop_front() {
+                ended = matches!(item, Item::Row(_));
                 self.hand_over(item, &mut waiting.stored)?;
             }
         }
-        // Bundles are sent after the last piece that is in them, so nothing can ask for these any more.
-        waiting.stored.clear();
+        // Bundles are sent after the last piece that is in them, and chunks between two rows: after a row nothing asks for either.
+        if ended {
+            waiting.stored.clear();
+        }
         Ok(())
     }
 
