@@ -152,9 +152,9 @@ impl Session {
     /// # Errors
     /// Those of the store. Damage of earlier snapshots is no error: it costs reading again.
     pub async fn begin(repository: &Repository, plan: SessionPlan) -> Result<Self> {
-        let id = SessionId::new(plan.now).map_err(|e| Error::Random(e.to_string()))?;
         let store = repository.store();
         let listed = list_all(&**store, &layout::snapshots_of(&plan.volume), BESIDE_MAX).await?;
+        let id = SessionId::new(name_time(&listed, plan.now)).map_err(|e| Error::Random(e.to_string()))?;
         let dead = dead_session(&listed, &plan.volume);
         let mark = OpenMark {
             format: FORMAT,
@@ -296,6 +296,14 @@ impl Session {
     pub fn writer(self) -> Result<SnapshotWriter> {
         SnapshotWriter::new(self, Handle::current())
     }
+}
+
+/// The time in a session's name: now, but after every earlier session of the volume, so that the newest sorts last even where a clock
+/// was set back.
+fn name_time(listed: &[Listed], now: Timestamp) -> Timestamp {
+    let newest = listed.iter().filter_map(|o| layout::parse_beside(&o.key)).map(|(id, _)| id.session.started()).max();
+    let after = newest.and_then(|t| t.checked_add(SignedDuration::from_millis(1)).ok());
+    after.map_or(now, |after| after.max(now))
 }
 
 /// The newest session with parts and without a commit, and how many parts there are without a gap.
