@@ -44,6 +44,8 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 pub struct Compressor {
     compress: zstd::bulk::Compressor<'static>,
     decode: Decompressor,
+    /// As long as the longest frame so far may become: what is given away is copied to its own, smaller size.
+    frame: Vec<u8>,
 }
 
 impl std::fmt::Debug for Compressor {
@@ -66,7 +68,7 @@ impl Compressor {
         for parameter in [CParameter::ChecksumFlag(true), CParameter::ContentSizeFlag(true)] {
             compress.set_parameter(parameter).map_err(|e| Error::Decode(code(&e)))?;
         }
-        Ok(Self { compress, decode: Decompressor::new()? })
+        Ok(Self { compress, decode: Decompressor::new()?, frame: Vec::new() })
     }
 
     /// The frame of these bytes (at most [`FRAME_PLAIN_MAX`]), after decoding it again and comparing: what leaves this function
@@ -74,11 +76,13 @@ impl Compressor {
     pub fn frame(&mut self, plain: &[u8]) -> Result<Vec<u8>, Error> {
         let length = u32::try_from(plain.len()).ok().filter(|n| *n <= FRAME_PLAIN_MAX);
         let length = length.ok_or(Error::TooLong(plain.len()))?;
-        let frame = self.compress.compress(plain).map_err(|e| Error::Decode(code(&e)))?;
-        if self.decode.decode(&frame, length)? != plain {
+        self.frame.clear();
+        self.frame.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        self.compress.compress_to_buffer(plain, &mut self.frame).map_err(|e| Error::Decode(code(&e)))?;
+        if self.decode.decode(&self.frame, length)? != plain {
             return Err(Error::Mismatch);
         }
-        Ok(frame)
+        Ok(self.frame.as_slice().to_vec())
     }
 }
 

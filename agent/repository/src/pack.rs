@@ -68,8 +68,8 @@ pub struct FinishedPack {
 impl PackBuilder {
     /// An empty pack for these recipients; its buffer has room for `target` bytes.
     pub fn new(recipients: &[Recipient], target: u32) -> Result<Self, seal::Error> {
-        // A frame may exceed the target, tables follow it, and encryption adds a little: reserving that avoids a copy of 16 MiB.
-        let capacity = target as usize + (target as usize / 8) + (1 << 20);
+        // The last frame may exceed the target by a mebibyte, and tables follow: reserving that avoids a copy of 16 MiB.
+        let capacity = target as usize + (1 << 20) + (64 << 10);
         Ok(Self { sink: Sink::new(recipients, capacity)?, toc: Vec::new(), length: 0 })
     }
 

@@ -2,8 +2,8 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Plain bytes between reader and packer: a dozen of the longest chunks.
-pub(super) const BYTES_IN_FLIGHT_MAX: usize = 12 << 20;
+/// Plain bytes between reader and packer: eight of the longest chunks, enough for two threads to be busy.
+pub(super) const BYTES_IN_FLIGHT_MAX: usize = 8 << 20;
 
 /// A counting semaphore of bytes.
 #[derive(Debug, Default)]
