@@ -29,7 +29,7 @@ test-store: ## A real MinIO, and restores with stock tools (needs Go, age, zstd,
 
 test-all: test test-store ## Every test above
 
-torture-quick: ## The model of prunes beside backups, 500 runs: about a minute
+torture-quick: ## The model of prunes beside backups, 500 runs
 	TRYSAIL_TORTURE_RUNS=$(QUICK_RUNS) $(TEST) -p trysail-repository --lib prune::model
 
 torture: ## The same, 10,000 runs
