@@ -1,0 +1,40 @@
+# The front door. Logic lives in cargo and in the tests; a verb here is a few words for a command.
+# TEST_FLAGS reaches every `cargo test`, for example TEST_FLAGS=--no-fail-fast.
+
+.DEFAULT_GOAL := help
+.PHONY: help check test test-store test-all torture-quick torture release
+
+# Runs of the prune model for each protocol; `make test` plays 60.
+QUICK_RUNS := 500
+TORTURE_RUNS := 10000
+
+TEST := cargo test $(TEST_FLAGS)
+
+help: ## What can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r verb words; do printf '%-14s %s\n' "$$verb" "$$words"; done
+
+# The tidy test also checks the direction of dependencies, the licences and sources of all libraries, unused dependencies, and
+# that FORMAT.md was read again after a change of what is stored. It needs no further tool and no network. Known
+# vulnerabilities are not looked up: that needs a database from the network.
+check: ## Formatting, clippy without warnings, and the house rules (needs Rust)
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	$(TEST) -p trysail-tests --test tidy
+
+test: ## All tests that need the Rust toolchain alone
+	$(TEST) --workspace
+
+test-store: ## A real MinIO, and restores with stock tools (needs Go, age, zstd, tar, curl, python3, bsdtar, busybox)
+	$(TEST) -p trysail-tests -p trysail-volume --features trysail-tests/store,trysail-volume/stock-tools
+
+test-all: test test-store ## Every test above
+
+torture-quick: ## The model of prunes beside backups, 500 runs
+	TRYSAIL_TORTURE_RUNS=$(QUICK_RUNS) $(TEST) -p trysail-repository --lib prune::model
+
+torture: ## The same, 10,000 runs
+	TRYSAIL_TORTURE_RUNS=$(TORTURE_RUNS) $(TEST) -p trysail-repository --lib prune::model
+
+release: check test-all ## The program after all tests, and its SHA-256
+	cargo build --release --locked --package trysail-cli
+	cd "$${CARGO_TARGET_DIR:-target}/release" && sha256sum trysail | tee trysail.sha256
