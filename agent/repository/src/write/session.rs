@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -67,6 +68,8 @@ pub struct Session {
     pub(super) plan: SessionPlan,
     pub(super) id: SessionId,
     pub(super) opened: Timestamp,
+    /// When it began by a clock that nobody sets.
+    pub(super) began: Instant,
     pub(super) excluded: Arc<PackSet>,
     pub(super) base: Option<SessionId>,
     pub(super) seq: u64,
@@ -166,6 +169,7 @@ impl Session {
         };
         let mark = serde_json::to_vec(&mark).map_err(|_| Error::Bug("a session's mark is no JSON"))?;
         // The mark comes before the lists of what is condemned: a pack that is not in them was not condemned when the session began.
+        let began = Instant::now();
         let opened = create(&**store, &layout::session_open(id), Bytes::from(mark)).await?;
         let excluded = Arc::new(excluded(&**store).await?);
         let known = Known {
@@ -181,7 +185,7 @@ impl Session {
         let (seq, prev) = (0, NO_COMMIT);
         let (base, tables, adopted) = (None, Vec::new(), PackTable::default());
         let repository = repository.clone();
-        let mut session = Self { repository, plan, id, opened, excluded, base, seq, prev, tables, adopted, known };
+        let mut session = Self { repository, plan, id, opened, began, excluded, base, seq, prev, tables, adopted, known };
         session.find_base(&listed).await?;
         if let Some((dead, parts)) = dead.filter(|(dead, _)| session.base.is_none_or(|base| *dead > base)) {
             session.adopt_parts(dead, parts).await?;

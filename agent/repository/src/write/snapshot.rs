@@ -372,10 +372,14 @@ impl SnapshotWriter {
     /// The one write that makes the snapshot exist. A commit that came late is checked against what was condemned meanwhile.
     fn commit(&self, commit: &Commit) -> Result<()> {
         let id = self.session.id();
+        let max = self.session.repository.config().gc.session_max_s;
+        let in_time = SignedDuration::from_secs(max - LATE_SECONDS.min(max / 2));
+        if SignedDuration::try_from(self.session.began.elapsed()).is_ok_and(|elapsed| elapsed > in_time) {
+            return Err(Error::Deadline(max / 3600));
+        }
         let object = commit.sign(&self.session.plan.keys.signer);
         let at = self.uploads.store(&layout::beside(&id, Beside::Commit), Bytes::from(object))?;
-        let max = self.session.repository.config().gc.session_max_s;
-        if at.duration_since(self.session.opened) <= SignedDuration::from_secs(max - LATE_SECONDS.min(max / 2)) {
+        if at.duration_since(self.session.opened) <= in_time {
             return Ok(());
         }
         let condemned = self.uploads.run(session::condemned(&**self.session.repository.store()))?;

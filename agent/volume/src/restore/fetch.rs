@@ -17,7 +17,7 @@ use super::plan::{Fetch, Wanted, fetches};
 #[derive(Debug, Default)]
 pub(crate) struct Fetched(Vec<(Fetch, Result<Bytes>)>);
 
-/// Fetches what these parts of frames are in. A range that is nearly all of its pack is fetched as a whole, which compares the pack's hash.
+/// Fetches what these parts of frames are in, all ranges at once.
 pub(super) async fn fetch(reader: Arc<PackReader>, wanted: Vec<Wanted>) -> Fetched {
     let ranges = fetches(wanted.iter()).into_iter().map(|fetch| {
         let reader = reader.clone();
