@@ -60,12 +60,11 @@ fn home(variable: &str, below_home: &str) -> Result<std::path::PathBuf> {
 impl Place {
     /// The place that the arguments and the environment name.
     pub(crate) fn new(shared: &Shared) -> Result<Self> {
-        let url = match &shared.repo {
-            Some(url) => url.clone(),
-            None => {
-                let directory = home("XDG_DATA_HOME", ".local/share")?.join("trysail/repo");
-                format!("file://{}", directory.to_str().context("the path of the data directory is not UTF-8")?)
-            }
+        let url = if let Some(url) = &shared.repo {
+            url.clone()
+        } else {
+            let directory = home("XDG_DATA_HOME", ".local/share")?.join("trysail/repo");
+            format!("file://{}", directory.to_str().context("the path of the data directory is not UTF-8")?)
         };
         let mut identity = Identity::default();
         for file in &shared.identity {

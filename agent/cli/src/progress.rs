@@ -18,7 +18,7 @@ use crate::output;
 /// How often a terminal is renewed.
 const TERMINAL_EVERY: Duration = Duration::from_millis(200);
 /// How often a log gets a line.
-const LOG_EVERY: Duration = Duration::from_secs(60);
+const LOG_EVERY: Duration = Duration::from_mins(1);
 
 /// Shows counters until it is dropped.
 pub(crate) struct Progress {

@@ -241,12 +241,12 @@ impl Commit {
 
     /// The commit in an object that lies where `id`'s commit lies, verified by the trusted signers.
     pub fn parse(object: &[u8], id: &SnapshotId, signers: &[PublicKey]) -> Result<Self, Error> {
-        if object.len() > COMMIT_BYTES_MAX {
-            return Err(Error::Shape);
-        }
         #[derive(Deserialize)]
         struct Header {
             signer: PublicKey,
+        }
+        if object.len() > COMMIT_BYTES_MAX {
+            return Err(Error::Shape);
         }
         let unverified = signature::unverified(object)?;
         // Only the key's name is taken from unverified bytes; everything else is parsed after the signature is.
@@ -278,6 +278,7 @@ mod as_text {
 mod as_optional_text {
     use super::*;
 
+    #[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
     pub(super) fn serialize<S: Serializer>(id: &Option<SessionId>, s: S) -> Result<S::Ok, S::Error> {
         match id {
             Some(id) => s.collect_str(id),

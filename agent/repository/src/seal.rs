@@ -349,21 +349,22 @@ mod tests {
 
     #[test]
     fn every_range_of_an_age_file_opens_to_the_same_bytes_as_the_whole() {
+        let at = |n: u64| usize::try_from(n).expect("it is short");
         let recipient = Recipient::of_state(&state()).expect("a key");
         let identity = Identity::of_state(&state()).expect("a key").0;
         for len in [1, 65_535, 65_536, 65_537, 200_000] {
             let plain = noise(len);
             let object = encrypt(&plain, std::slice::from_ref(&recipient)).expect("encrypts");
             assert_eq!(decrypt(&object, &identity), Ok(plain.clone()));
-            let opened = Opened::new(&object[..HEADER_GUESS.min(object.len() as u64) as usize], &identity).expect("opens");
+            let opened = Opened::new(&object[..object.len().min(2048)], &identity).expect("opens");
             let (stored, total) = (object.len() as u64, len as u64);
             assert_eq!(opened.plain_length(stored), Ok(total));
             for start in [0, 1, 65_535, 65_536, 100_000] {
                 for end in [start + 1, start + 70_000, total] {
                     if start < end && end <= total {
                         let range = opened.stored_range(start..end, stored);
-                        let part = &object[range.start as usize..range.end as usize];
-                        let want = &plain[start as usize..end as usize];
+                        let part = &object[at(range.start)..at(range.end)];
+                        let want = &plain[at(start)..at(end)];
                         assert_eq!(opened.decrypt(start..end, part, total).as_deref(), Ok(want), "{len}: {start}..{end}");
                     }
                 }
@@ -377,7 +378,7 @@ mod tests {
         let object = encrypt(b"plain", &[recipient]).expect("encrypts");
         let theirs = Identity::of_state(&state()).expect("a key").1;
         assert_eq!(age::decrypt(&theirs, &object).ok().as_deref(), Some(b"plain".as_slice()));
-        let other = Identity::parse(&age::x25519::Identity::generate().to_string().expose_secret().to_owned());
+        let other = Identity::parse(&age::x25519::Identity::generate().to_string().expose_secret());
         assert_eq!(decrypt(&object, &other.expect("an identity")), Err(Error::NoMatch));
     }
 

@@ -75,10 +75,10 @@ pub(crate) struct Losses(Mutex<(Vec<Lost>, u64)>);
 
 impl Losses {
     fn add(&self, lost: Lost) {
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        list.1 += 1;
-        if list.0.len() < LOST_MAX {
-            list.0.push(lost);
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.1 += 1;
+        if noted.0.len() < LOST_MAX {
+            noted.0.push(lost);
         }
     }
 }
@@ -325,8 +325,8 @@ impl Restore<'_> {
 
     fn orphans(&mut self, mut orphans: BTreeMap<Vec<u8>, Vec<Row>>) -> Result<(), RestoreError> {
         for block in 0..self.snapshot.blocks().len() {
-            let Some(named) = self.snapshot.blocks().get(block).cloned() else { continue };
-            for StoredRow { mut row, lists } in self.runtime.block_on(self.snapshot.rows(&named))? {
+            let Some(place) = self.snapshot.blocks().get(block).cloned() else { continue };
+            for StoredRow { mut row, lists } in self.runtime.block_on(self.snapshot.rows(&place))? {
                 let Some(names) = orphans.remove(&row.path) else { continue };
                 for list in &lists {
                     row.member.extend(self.runtime.block_on(self.snapshot.list(list))?);

@@ -246,7 +246,8 @@ impl SparseWriter {
 
 #[derive(Serialize)]
 struct Change {
-    change: &'static str,
+    #[serde(rename = "change")]
+    sign: &'static str,
     path: String,
 }
 
@@ -254,18 +255,18 @@ struct Change {
 struct Rows {
     snapshot: Snapshot,
     block: usize,
-    rows: std::vec::IntoIter<StoredRow>,
+    left: std::vec::IntoIter<StoredRow>,
 }
 
 impl Rows {
     async fn next(&mut self) -> Result<Option<Row>> {
         loop {
-            if let Some(row) = self.rows.next() {
+            if let Some(row) = self.left.next() {
                 return Ok(Some(row.row));
             }
             let Some(block) = self.snapshot.blocks().get(self.block).cloned() else { return Ok(None) };
             self.block += 1;
-            self.rows = self.snapshot.rows(&block).await?.into_iter();
+            self.left = self.snapshot.rows(&block).await?.into_iter();
         }
     }
 }
@@ -273,7 +274,7 @@ impl Rows {
 /// Prints what was added (+), removed (-), changed in content or kind (M) or only in metadata (U).
 pub(super) async fn diff(place: &Place, shared: &Shared, before: &str, after: &str) -> Result<Outcome> {
     let opened = place.open(IfAbsent::Refuse).await?;
-    let rows = |snapshot| Rows { snapshot, block: 0, rows: Vec::new().into_iter() };
+    let rows = |snapshot| Rows { snapshot, block: 0, left: Vec::new().into_iter() };
     let (mut old, mut new) = (rows(snapshot(&opened, before).await?), rows(snapshot(&opened, after).await?));
     let (mut a, mut b) = (old.next().await?, new.next().await?);
     let mut changes = Vec::new();
@@ -291,10 +292,10 @@ pub(super) async fn diff(place: &Place, shared: &Shared, before: &str, after: &s
             (_, Some(a), Some(b)) if a.metadata != b.metadata => Some(("U", b)),
             _ => None,
         };
-        if let Some((change, row)) = change {
-            let change = Change { change, path: output::path(&row.path) };
+        if let Some((sign, row)) = change {
+            let change = Change { sign, path: output::path(&row.path) };
             match shared.output {
-                Format::Table => output::line(&format!("{} {}", change.change, change.path))?,
+                Format::Table => output::line(&format!("{} {}", change.sign, change.path))?,
                 Format::Json => changes.push(change),
             }
         }

@@ -70,13 +70,13 @@ pub(super) fn backup(place: &Place, shared: &Shared, args: &Backup, runtime: &Ha
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let options = BackupOptions { walk, threads, now, checkpoint_every: CHECKPOINT_EVERY };
     let progress = Progress::start("read", counters.clone(), shared.quiet);
-    let done = backup::backup(&opened.repository, session, &args.path, options, &counters, runtime);
+    let done = backup::backup(&opened.repository, session, &args.path, &options, &counters, runtime);
     drop(progress);
     let report = done?;
     let id = report.finished.id.to_string();
     let mut restore = format!("trysail volume restore {id} TARGET");
     if shared.repo.is_some() {
-        restore.push_str(&format!(" --repo '{}'", place.url()));
+        restore = format!("{restore} --repo '{}'", place.url());
     }
     if !opened.repository.config().recipients.is_empty() {
         restore.push_str(" --identity FILE");

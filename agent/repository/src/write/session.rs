@@ -316,7 +316,7 @@ fn dead_session(listed: &[Listed], volume: &VolumeName) -> Option<(SessionId, u3
     let newest = beside.iter().filter(|(id, what)| id.volume == *volume && matches!(what, Beside::Part(_)));
     let newest = newest.map(|(id, _)| id.session).max()?;
     let has = |what: Beside| beside.iter().any(|(id, w)| id.session == newest && *w == what);
-    let parts = (0..).find(|k| !has(Beside::Part(*k)))?;
+    let parts = (0..u32::MAX).find(|k| !has(Beside::Part(*k)))?;
     (parts > 0 && !has(Beside::Commit)).then_some((newest, parts))
 }
 

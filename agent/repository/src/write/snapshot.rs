@@ -228,18 +228,17 @@ impl SnapshotWriter {
     /// Stores bytes in a meta pack, or finds the equal frame.
     fn meta_frame(&mut self, plain: &[u8]) -> Result<MetaRef> {
         let hash = sha256(plain);
-        let frame = match self.known_meta.get(&hash) {
-            Some(frame) => *frame,
-            None => {
-                let bytes = self.compressor.frame(plain).map_err(Error::Compress)?;
-                let length = |n: usize| u32::try_from(n).map_err(|_| Error::Bug("a frame is longer than 4 GiB"));
-                let (stored, plain) = (length(bytes.len())?, length(plain.len())?);
-                let row = TocRow { kind: FrameKind::Meta, stored, plain, sha256: hash };
-                let (pack, offset) = self.meta.add(&bytes, row)?;
-                let frame = MetaRef { pack, offset, stored, plain, sha256: hash };
-                self.known_meta.insert(hash, frame);
-                frame
-            }
+        let frame = if let Some(frame) = self.known_meta.get(&hash) {
+            *frame
+        } else {
+            let bytes = self.compressor.frame(plain).map_err(Error::Compress)?;
+            let length = |n: usize| u32::try_from(n).map_err(|_| Error::Bug("a frame is longer than 4 GiB"));
+            let (stored, plain) = (length(bytes.len())?, length(plain.len())?);
+            let row = TocRow { kind: FrameKind::Meta, stored, plain, sha256: hash };
+            let (pack, offset) = self.meta.add(&bytes, row)?;
+            let frame = MetaRef { pack, offset, stored, plain, sha256: hash };
+            self.known_meta.insert(hash, frame);
+            frame
         };
         self.refs.add(frame.pack.of(PackKind::Meta), frame.plain.into());
         Ok(frame)
