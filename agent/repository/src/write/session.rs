@@ -32,7 +32,7 @@ use crate::{
     seal::Identity,
     session::SessionId,
     store::{Listed, ObjectStore, list_all},
-    table::{BlockRef, Extent, PackKind, PackRef},
+    table::{BlockRef, Extent, MetaRef, PackKind, PackRef},
 };
 
 /// Condemned sets and marks of damaged packs that a session reads; a prune removes them after some weeks.
@@ -75,6 +75,7 @@ pub struct Session {
     pub(super) seq: u64,
     pub(super) prev: Sha256Hex,
     pub(super) tables: Vec<Vec<BlockRef>>,
+    pub(super) roots: Vec<MetaRef>,
     pub(super) adopted: PackTable,
     known: Known,
 }
@@ -183,9 +184,9 @@ impl Session {
             }),
         };
         let (seq, prev) = (0, NO_COMMIT);
-        let (base, tables, adopted) = (None, Vec::new(), PackTable::default());
+        let (base, tables, roots, adopted) = (None, Vec::new(), Vec::new(), PackTable::default());
         let repository = repository.clone();
-        let mut session = Self { repository, plan, id, opened, began, excluded, base, seq, prev, tables, adopted, known };
+        let mut session = Self { repository, plan, id, opened, began, excluded, base, seq, prev, tables, roots, adopted, known };
         session.find_base(&listed).await?;
         if let Some((dead, parts)) = dead.filter(|(dead, _)| session.base.is_none_or(|base| *dead > base)) {
             session.adopt_parts(dead, parts).await?;
@@ -227,6 +228,7 @@ impl Session {
     fn take_base(&mut self, commit: &Commit, hash: [u8; 32], blocks: Vec<BlockRef>, own: PackTable) -> CommitKind {
         if self.base.is_none() {
             (self.base, self.seq, self.prev) = (Some(commit.session), commit.seq, Sha256Hex(hash));
+            self.roots = commit.table.root.iter().map(|root| MetaRef::from(*root)).collect();
         }
         self.tables.push(blocks);
         self.adopted.0.extend(own.0.into_iter().filter(|(pack, _)| pack.session != commit.session));

@@ -111,7 +111,7 @@ impl SnapshotWriter {
             data: series(PackKind::Data, config.pack)?,
             meta: series(PackKind::Meta, META_PACK_BYTES)?,
             known: session.known(),
-            known_meta: known_frames(&session.tables, &session.excluded),
+            known_meta: known_frames(&session.tables, &session.roots, &session.excluded),
             compressor: Compressor::new(META_LEVEL).map_err(Error::Compress)?,
             uploads,
             member: Member::default(),
