@@ -100,6 +100,11 @@ impl Keys {
         }
     }
 
+    /// Epoch of the domain key.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
     /// The key that signs commits.
     pub fn signer(&self) -> Signer {
         Signer(SigningKey::from_bytes(&self.derive(&[b"tarext/1 signer"])))
