@@ -155,6 +155,15 @@ pub(crate) enum Repo {
         #[arg(long, value_name = "KEY")]
         root: Option<String>,
     },
+    /// Check that all that snapshots need is stored, whole and signed; name the paths that damage costs.
+    Check {
+        /// Read the packs too: part N of T (`1/1` is all; `3/30` on the third of thirty days), each pack in exactly one part.
+        #[arg(long, value_name = "N/T")]
+        read_data: Option<String>,
+        /// Mark damaged packs, so that the next backup reads what they held from the volume again.
+        #[arg(long)]
+        mark_bad: bool,
+    },
     /// Find packs that no snapshot needs, condemn them, and delete those condemned long enough ago.
     Prune {
         /// Only print what would be done, and when.

@@ -1,6 +1,7 @@
 //! One file for each group of commands; each command is one function from arguments to an outcome.
 
 mod browse;
+mod check;
 mod repo;
 mod volume;
 
@@ -32,6 +33,9 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
         Command::Volume(Volume::Export { snapshot }) => runtime.block_on(browse::export(&place()?, &snapshot)),
         Command::Repo(Repo::Init { recipients }) => runtime.block_on(repo::init(&place()?, &recipients)),
         Command::Repo(Repo::Adopt { root }) => runtime.block_on(repo::adopt(&place()?, root.as_deref())),
+        Command::Repo(Repo::Check { read_data, mark_bad }) => {
+            runtime.block_on(check::check(&place()?, &shared, read_data.as_deref(), mark_bad))
+        }
         Command::Repo(Repo::Prune { dry_run }) => runtime.block_on(repo::prune(&place()?, &shared, dry_run)),
         Command::Repo(Repo::Forget { snapshots }) => runtime.block_on(repo::forget(&place()?, &snapshots)),
         Command::Repo(Repo::Stats) => runtime.block_on(repo::stats(&place()?, &shared)),

@@ -220,6 +220,11 @@ impl Opened {
         })
     }
 
+    /// The identities given and the keys, as far as there are any.
+    pub(crate) fn secrets(&self) -> (Identity, Option<Keys>) {
+        (self.identity.clone(), self.keys.clone())
+    }
+
     /// What opens the packs of a volume: the identities given, and for its file table the state key, where it is known.
     pub(crate) fn identity(&self, volume: &VolumeName) -> Result<Identity> {
         match &self.keys {
