@@ -41,7 +41,7 @@ use write::{FileWriter, LargeFile};
 const BATCH_BYTES_MAX: usize = 16 << 20;
 
 /// Windows that are being fetched, beside those that threads work on: with these 40 MiB.
-const WINDOWS_AHEAD: usize = 3;
+const WINDOWS_AHEAD: usize = 2;
 
 /// Entries that are listed as lost with their paths; all are counted.
 pub const LOST_MAX: usize = 1000;
