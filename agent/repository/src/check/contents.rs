@@ -15,6 +15,8 @@ use crate::{
 
 /// Plain bytes of one chunk of an age payload: what is lost at least where a byte of it was changed. Source: age v1, STREAM.
 const AGE_CHUNK: u64 = 64 << 10;
+/// Bytes that encryption adds to each chunk.
+const AGE_TAG: u64 = 16;
 /// First byte and mask of zstd's skippable magics, which tables have.
 const SKIPPABLE: u32 = 0x184D_2A50;
 const SKIPPABLE_MASK: u32 = 0xFFFF_FFF0;
@@ -184,7 +186,7 @@ fn age_harm(object: &[u8], total: Option<u64>, identity: &Identity) -> Harm {
         let stored = opened.stored_range(chunk.clone(), u64::MAX);
         let position = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         // The last chunk ends with its tag, not where a full one would.
-        let end = position(stored.start + (chunk.end - chunk.start) + (stored.end - stored.start) % AGE_CHUNK);
+        let end = position(stored.start + (chunk.end - chunk.start) + AGE_TAG);
         let opens = object.get(position(stored.start)..end).is_some_and(|c| opened.decrypt(chunk.clone(), c, total).is_ok());
         if !opens {
             let position = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);

@@ -18,7 +18,7 @@ use crate::{
     layout,
     pack::DEFAULT_PACK_BYTES,
     store::OBJECT_BYTES_MAX,
-    table::PackRef,
+    table::{PackKind, PackRef},
 };
 
 /// Packs read at once: one is fetched while one is hashed.
@@ -127,7 +127,14 @@ async fn judge(
         }
     };
     let judged = tokio::task::spawn_blocking(move || contents::judge(&object, witness, &identity)).await;
-    judged.map_err(|_| Error::Bug("judging a pack panicked"))?
+    let judged = judged.map_err(|_| Error::Bug("judging a pack panicked"))??;
+    Ok(match judged {
+        // Readers open an encrypted meta pack as a whole, or not at all.
+        Verdict::Broken(broken) if pack.kind == PackKind::Meta && !repository.config().recipients.is_empty() => {
+            Verdict::Broken(Broken::new(broken.what, Harm::All))
+        }
+        verdict => verdict,
+    })
 }
 
 /// A pack that is listed and not too long to be fetched.

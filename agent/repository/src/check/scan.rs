@@ -37,7 +37,8 @@ pub(super) struct Scan<'a> {
 impl Scan<'_> {
     /// Scans the table of this commit.
     pub(super) async fn run(&mut self, reader: &mut MetaReader, commit: &Commit) -> Result<()> {
-        for pack in commit.table.root.iter().filter_map(|root| self.breaks(&MetaRef::from(*root))) {
+        let roots = commit.table.root.iter().filter_map(|root| self.breaks(&MetaRef::from(*root)));
+        for pack in roots.collect::<Vec<_>>() {
             self.entry(pack).scope = Scope::All;
         }
         if !self.lost.is_empty() {
@@ -89,16 +90,17 @@ impl Scan<'_> {
 
     fn range(&mut self, pack: PackRef, block: &BlockRef, next: Option<&BlockRef>) {
         let end = next.map(|next| next.first.clone());
-        let lost = self.entry(pack);
-        match lost.ranges.last_mut().filter(|last| last.end.as_ref() == Some(&block.first)) {
-            Some(last) => {
-                last.end = end;
-                last.rows += u64::from(block.rows);
+        let entry = self.entry(pack);
+        let room = entry.ranges.len() < RANGES_MAX;
+        match entry.ranges.last_mut().filter(|before| before.end.as_ref() == Some(&block.first)) {
+            Some(before) => {
+                before.end = end;
+                before.rows += u64::from(block.rows);
             }
-            None if lost.ranges.len() < RANGES_MAX => {
-                lost.ranges.push(PathRange { first: block.first.clone(), end, rows: block.rows.into() });
+            None if room => {
+                entry.ranges.push(PathRange { first: block.first.clone(), end, rows: block.rows.into() });
             }
-            None => lost.scope = Scope::Unknown,
+            None => entry.scope = Scope::Unknown,
         }
     }
 
