@@ -108,7 +108,9 @@ impl Scan<'_> {
         let StoredRow { row, lists: frames } = stored;
         let broken: Vec<PackRef> = frames.iter().filter_map(|frame| self.breaks(frame)).collect();
         if !broken.is_empty() {
-            broken.into_iter().for_each(|pack| self.path(pack, &row.path));
+            for pack in broken {
+                self.path(pack, &row.path);
+            }
             return Ok(());
         }
         let extents = match lists(reader, &frames, &row.member).await {
@@ -148,7 +150,9 @@ impl Scan<'_> {
         let Kind::Hardlink { target } = &row.kind else { return };
         let holds = |lost: &LostPaths| lost.paths.binary_search_by(|path| order::compare(path, target)).is_ok();
         let packs: Vec<PackRef> = self.lost.iter().filter(|(_, lost)| holds(lost)).map(|(pack, _)| *pack).collect();
-        packs.into_iter().for_each(|pack| self.path(pack, &row.path));
+        for pack in packs {
+            self.path(pack, &row.path);
+        }
     }
 
     fn path(&mut self, pack: PackRef, path: &[u8]) {
