@@ -33,7 +33,8 @@ impl Access {
             let volumes: BTreeSet<_> = listing.snapshots.iter().map(|s| &s.id.volume).collect();
             for volume in volumes {
                 let state = Identity::of_state(&keys.for_volume(volume).state);
-                let state = state.map_err(|source| Error::Seal { key: layout::wrapped_keys(repository.config().keys), source })?;
+                let state = state
+                    .map_err(|source| Error::Seal { key: layout::wrapped_keys(repository.config().keys), source })?;
                 identity = identity.and(&state.0);
             }
         }

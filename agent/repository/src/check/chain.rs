@@ -21,7 +21,8 @@ pub(super) struct Link {
 pub(super) fn gap(links: &[&Link]) -> Option<(SnapshotId, String)> {
     let hashes: BTreeSet<[u8; 32]> = links.iter().map(|link| link.hash).collect();
     let known = |link: &Link| link.prev == NO_COMMIT.0 || hashes.contains(&link.prev);
-    let after: Vec<&&Link> = links.iter().filter(|link| !known(link) || (link.seq > 1 && link.prev == NO_COMMIT.0)).collect();
+    let after: Vec<&&Link> =
+        links.iter().filter(|link| !known(link) || (link.seq > 1 && link.prev == NO_COMMIT.0)).collect();
     let last = after.iter().max_by_key(|link| link.seq)?;
     let seqs: BTreeSet<u64> = links.iter().map(|link| link.seq).collect();
     let (mut next, mut runs) = (1, Vec::new());
@@ -35,7 +36,11 @@ pub(super) fn gap(links: &[&Link]) -> Option<(SnapshotId, String)> {
     let told = if runs.is_empty() {
         format!("another commit {} than the one there is", last.seq.saturating_sub(1))
     } else {
-        let more = if runs.len() > GAPS_TOLD_MAX { format!(" and {} more", runs.len() - GAPS_TOLD_MAX) } else { String::new() };
+        let more = if runs.len() > GAPS_TOLD_MAX {
+            format!(" and {} more", runs.len() - GAPS_TOLD_MAX)
+        } else {
+            String::new()
+        };
         runs.truncate(GAPS_TOLD_MAX);
         format!("commit {}{more}", runs.join(", "))
     };

@@ -131,9 +131,7 @@ async fn examine(store: &dyn ObjectStore, signers: &[PublicKey], listed: &Listed
     };
     let recipe = Sidecar { bytes: commit.recipe.bytes, sha256: commit.recipe.sha256 };
     let mut refs = None;
-    for (what, size, named) in
-        [(Beside::Refs, listed.refs, commit.refs), (Beside::Recipe, listed.recipe, recipe)]
-    {
+    for (what, size, named) in [(Beside::Refs, listed.refs, commit.refs), (Beside::Recipe, listed.recipe, recipe)] {
         let at = layout::beside(&listed.id, what);
         match sidecar(store, &at, size, &named).await? {
             Ok(object) if what == Beside::Refs => match PackSet::decode(&object) {

@@ -15,6 +15,8 @@ use crate::{
 
 /// Plain bytes of one chunk of an age payload: what is lost at least where a byte of it was changed. Source: age v1, STREAM.
 const AGE_CHUNK: u64 = 64 << 10;
+/// Bytes that encryption adds to each chunk.
+const AGE_TAG: u64 = 16;
 /// First byte and mask of zstd's skippable magics, which tables have.
 const SKIPPABLE: u32 = 0x184D_2A50;
 const SKIPPABLE_MASK: u32 = 0xFFFF_FFF0;
@@ -76,7 +78,9 @@ pub(super) fn judge(object: &[u8], witness: Witness, identity: &Identity) -> Res
             Found { what: "its encryption is damaged".to_owned(), harm: age_harm(object, total, identity) }
         }
         plain => match frames.check(plain.as_deref().unwrap_or(object), witness.row()) {
-            None if as_written == Some(false) && matches!(witness, Witness::Unsigned(_)) => return Ok(Verdict::RowWrong),
+            None if as_written == Some(false) && matches!(witness, Witness::Unsigned(_)) => {
+                return Ok(Verdict::RowWrong);
+            }
             None if as_written == Some(false) => Found { what: String::new(), harm: Harm::of(Vec::new()) },
             None => return Ok(Verdict::Sound),
             Some(found) => found,
@@ -184,8 +188,9 @@ fn age_harm(object: &[u8], total: Option<u64>, identity: &Identity) -> Harm {
         let stored = opened.stored_range(chunk.clone(), u64::MAX);
         let position = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         // The last chunk ends with its tag, not where a full one would.
-        let end = position(stored.start + (chunk.end - chunk.start) + (stored.end - stored.start) % AGE_CHUNK);
-        let opens = object.get(position(stored.start)..end).is_some_and(|c| opened.decrypt(chunk.clone(), c, total).is_ok());
+        let end = position(stored.start + (chunk.end - chunk.start) + AGE_TAG);
+        let opens =
+            object.get(position(stored.start)..end).is_some_and(|c| opened.decrypt(chunk.clone(), c, total).is_ok());
         if !opens {
             let position = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
             lost.push(position(chunk.start)..position(chunk.end));

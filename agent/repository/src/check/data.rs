@@ -18,11 +18,14 @@ use crate::{
     layout,
     pack::DEFAULT_PACK_BYTES,
     store::OBJECT_BYTES_MAX,
-    table::PackRef,
+    table::{PackKind, PackRef},
 };
 
 /// Packs read at once: one is fetched while one is hashed.
 const PACKS_IN_FLIGHT: usize = 2;
+
+/// Readings that are prepared at once: some hundred bytes each, while a table may name a hundred thousand packs.
+const TASKS_MAX: usize = 1000;
 
 /// Reads the packs that are to be read.
 pub(super) async fn check(run: &mut Run<'_>) -> Result<()> {
@@ -44,7 +47,8 @@ pub(super) async fn check(run: &mut Run<'_>) -> Result<()> {
         }
         read(run, due, &mut done, of).await?;
     }
-    let unlisted: Vec<_> = run.catalog.unlisted.iter().map(|(pack, _)| pack).filter(|pack| is_due(run, *pack)).collect();
+    let unlisted: Vec<_> =
+        run.catalog.unlisted.iter().map(|(pack, _)| pack).filter(|pack| is_due(run, *pack)).collect();
     read(run, unlisted.into_iter().map(|pack| (pack, Witness::None)).collect(), &mut done, of).await
 }
 
@@ -57,26 +61,29 @@ fn is_due(run: &Run<'_>, pack: PackRef) -> bool {
 
 async fn read(run: &mut Run<'_>, due: Vec<(PackRef, Witness)>, done: &mut usize, of: usize) -> Result<()> {
     let at_once = if run.repository.config().pack > DEFAULT_PACK_BYTES { 1 } else { PACKS_IN_FLIGHT };
-    // The tasks borrow nothing that taking their verdicts changes.
-    let (repository, identity) = (run.repository.clone(), run.access.identity.clone());
-    let tasks = due.into_iter().map(|(pack, witness)| {
-        let (repository, identity) = (repository.clone(), identity.clone());
-        let listed = run.listing.packs.get(pack);
-        async move {
-            let verdict = judge(&repository, pack, listed, witness, identity).await?;
-            Ok::<_, Error>((pack, verdict))
+    for some in due.chunks(TASKS_MAX) {
+        let tasks: Vec<_> = some.iter().map(|(pack, witness)| task(run, *pack, *witness)).collect();
+        let mut verdicts = stream::iter(tasks).buffered(at_once);
+        while let Some((pack, verdict)) = verdicts.try_next().await? {
+            run.packs_read += 1;
+            run.bytes_read += run.listing.packs.get(pack).map_or(0, u64::from);
+            take(run, pack, verdict)?;
+            *done += 1;
+            run.tell(Stage::Data, *done, of);
         }
-    });
-    let tasks: Vec<_> = tasks.collect();
-    let mut verdicts = stream::iter(tasks).buffered(at_once);
-    while let Some((pack, verdict)) = verdicts.try_next().await? {
-        run.packs_read += 1;
-        run.bytes_read += run.listing.packs.get(pack).map_or(0, u64::from);
-        take(run, pack, verdict)?;
-        *done += 1;
-        run.tell(Stage::Data, *done, of);
     }
     Ok(())
+}
+
+/// The judging of one pack; borrows nothing that its verdict changes.
+fn task(
+    run: &Run<'_>,
+    pack: PackRef,
+    witness: Witness,
+) -> impl Future<Output = Result<(PackRef, Verdict)>> + Send + use<> {
+    let (repository, identity) = (run.repository.clone(), run.access.identity.clone());
+    let listed = run.listing.packs.get(pack);
+    async move { Ok((pack, judge(&repository, pack, listed, witness, identity).await?)) }
 }
 
 /// Enters a verdict.
@@ -85,11 +92,10 @@ async fn read(run: &mut Run<'_>, due: Vec<(PackRef, Witness)>, done: &mut usize,
 /// [`Error::NoIdentity`] where a pack that is whole should open and does not.
 pub(super) fn take(run: &mut Run<'_>, pack: PackRef, verdict: Verdict) -> Result<()> {
     match verdict {
-        Verdict::Sound => Ok(()),
         Verdict::Unopened if run.access.reaches(pack) => {
             Err(not_opened(run.repository, run.options, &layout::pack(pack)))
         }
-        Verdict::Unopened => Ok(()),
+        Verdict::Sound | Verdict::Unopened => Ok(()),
         Verdict::Broken(broken) => {
             run.findings.broken(pack, broken);
             Ok(())
@@ -127,7 +133,14 @@ async fn judge(
         }
     };
     let judged = tokio::task::spawn_blocking(move || contents::judge(&object, witness, &identity)).await;
-    judged.map_err(|_| Error::Bug("judging a pack panicked"))?
+    let judged = judged.map_err(|_| Error::Bug("judging a pack panicked"))??;
+    Ok(match judged {
+        // Readers open an encrypted meta pack as a whole, or not at all.
+        Verdict::Broken(broken) if pack.kind == PackKind::Meta && !repository.config().recipients.is_empty() => {
+            Verdict::Broken(Broken::new(broken.what, Harm::All))
+        }
+        verdict => verdict,
+    })
 }
 
 /// A pack that is listed and not too long to be fetched.

@@ -156,7 +156,9 @@ pub(super) fn blamed(error: Error) -> Result<(Key, String)> {
         Error::Commit { key, source } => Ok((key, source.to_string())),
         Error::Config { key, source } => Ok((key, source.to_string())),
         Error::Keys { key, source } => Ok((key, source.to_string())),
-        Error::Seal { key, source } if matches!(source, crate::seal::Error::Damaged(_)) => Ok((key, source.to_string())),
+        Error::Seal { key, source } if matches!(source, crate::seal::Error::Damaged(_)) => {
+            Ok((key, source.to_string()))
+        }
         other => Err(other),
     }
 }
@@ -168,7 +170,8 @@ mod tests {
     #[test]
     fn a_frame_is_harmed_where_it_meets_a_damaged_range() {
         let harm = Harm::of(vec![10..20, 30..31]);
-        let met: Vec<bool> = [(0, 10), (0, 11), (19, 1), (20, 10), (30, 1), (31, 5)].map(|(o, n)| harm.meets(o, n)).into();
+        let met: Vec<bool> =
+            [(0, 10), (0, 11), (19, 1), (20, 10), (30, 1), (31, 5)].map(|(o, n)| harm.meets(o, n)).into();
         assert_eq!(met, [false, true, true, false, true, false]);
         let many = Harm::of((0..5000).map(|n| n * 2..n * 2 + 1).collect());
         assert!(many.meets(8190, 1) && !many.meets(8191, 1) && many.meets(9_000_001, 1));

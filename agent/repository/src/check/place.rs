@@ -1,6 +1,11 @@
 //! The objects of the repository itself: `repo.json`, keys, texts, condemned sets.
 
-use super::{Run, access::not_opened, contents, data, listing::{Absent, body}};
+use super::{
+    Run,
+    access::not_opened,
+    contents, data,
+    listing::{Absent, body},
+};
 use crate::{
     config::RepoConfig,
     error::Result,
@@ -19,9 +24,7 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 pub(super) async fn check(run: &mut Run<'_>) -> Result<()> {
     configs(run).await?;
     keys(run).await?;
-    for (key, text) in
-        [(layout::format_text(), crate::FORMAT_TEXT), (layout::rescue_script(), crate::RESCUE_SCRIPT)]
-    {
+    for (key, text) in [(layout::format_text(), crate::FORMAT_TEXT), (layout::rescue_script(), crate::RESCUE_SCRIPT)] {
         match body(run.store(), &key).await? {
             Err(absent) => run.findings.notice(key, format!("{absent}; no restore with trysail needs it")),
             Ok(object) if object != text.as_bytes() => {
@@ -93,7 +96,11 @@ fn wrong_keys(json: &[u8], config: &RepoConfig) -> Option<String> {
     };
     let ours = keys.root().public() == config.root && config.signers.contains(&keys.signer().public());
     // Keys have one spelling: another one was not written by this format's programs.
-    if ours && keys.epoch() == config.epoch && *keys.to_json() == json { None } else { Some("it holds other keys than repo.json names".to_owned()) }
+    if ours && keys.epoch() == config.epoch && *keys.to_json() == json {
+        None
+    } else {
+        Some("it holds other keys than repo.json names".to_owned())
+    }
 }
 
 /// Whether the identity is a recipient's, by a meta pack that is whole.

@@ -169,7 +169,8 @@ pub fn path_text(path: &[u8]) -> String {
     for chunk in path.utf8_chunks() {
         text.push_str(&chunk.valid().replace('\\', r"\\"));
         for byte in chunk.invalid() {
-            text.push_str(&format!(r"\x{byte:02X}"));
+            text.push_str(r"\x");
+            text.push_str(&hex::encode_upper([*byte]));
         }
     }
     text

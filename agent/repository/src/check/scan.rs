@@ -37,7 +37,8 @@ pub(super) struct Scan<'a> {
 impl Scan<'_> {
     /// Scans the table of this commit.
     pub(super) async fn run(&mut self, reader: &mut MetaReader, commit: &Commit) -> Result<()> {
-        for pack in commit.table.root.iter().filter_map(|root| self.breaks(&MetaRef::from(*root))) {
+        let roots = commit.table.root.iter().filter_map(|root| self.breaks(&MetaRef::from(*root)));
+        for pack in roots.collect::<Vec<_>>() {
             self.entry(pack).scope = Scope::All;
         }
         if !self.lost.is_empty() {
@@ -89,16 +90,17 @@ impl Scan<'_> {
 
     fn range(&mut self, pack: PackRef, block: &BlockRef, next: Option<&BlockRef>) {
         let end = next.map(|next| next.first.clone());
-        let lost = self.entry(pack);
-        match lost.ranges.last_mut().filter(|last| last.end.as_ref() == Some(&block.first)) {
-            Some(last) => {
-                last.end = end;
-                last.rows += u64::from(block.rows);
+        let entry = self.entry(pack);
+        let room = entry.ranges.len() < RANGES_MAX;
+        match entry.ranges.last_mut().filter(|before| before.end.as_ref() == Some(&block.first)) {
+            Some(before) => {
+                before.end = end;
+                before.rows += u64::from(block.rows);
             }
-            None if lost.ranges.len() < RANGES_MAX => {
-                lost.ranges.push(PathRange { first: block.first.clone(), end, rows: block.rows.into() });
+            None if room => {
+                entry.ranges.push(PathRange { first: block.first.clone(), end, rows: block.rows.into() });
             }
-            None => lost.scope = Scope::Unknown,
+            None => entry.scope = Scope::Unknown,
         }
     }
 
@@ -106,7 +108,9 @@ impl Scan<'_> {
         let StoredRow { row, lists: frames } = stored;
         let broken: Vec<PackRef> = frames.iter().filter_map(|frame| self.breaks(frame)).collect();
         if !broken.is_empty() {
-            broken.into_iter().for_each(|pack| self.path(pack, &row.path));
+            for pack in broken {
+                self.path(pack, &row.path);
+            }
             return Ok(());
         }
         let extents = match lists(reader, &frames, &row.member).await {
@@ -146,7 +150,9 @@ impl Scan<'_> {
         let Kind::Hardlink { target } = &row.kind else { return };
         let holds = |lost: &LostPaths| lost.paths.binary_search_by(|path| order::compare(path, target)).is_ok();
         let packs: Vec<PackRef> = self.lost.iter().filter(|(_, lost)| holds(lost)).map(|(pack, _)| *pack).collect();
-        packs.into_iter().for_each(|pack| self.path(pack, &row.path));
+        for pack in packs {
+            self.path(pack, &row.path);
+        }
     }
 
     fn path(&mut self, pack: PackRef, path: &[u8]) {
