@@ -241,7 +241,14 @@ impl Session {
         let mut blocks = Vec::new();
         for k in 0..parts {
             let key = layout::beside(&id, Beside::Part(k));
-            let object = self.repository.store().get(&key).await?;
+            let object = match self.repository.store().get(&key).await {
+                Ok(object) => object,
+                // A prune may have removed it since it was listed.
+                Err(error) => {
+                    leave_out(error.into())?;
+                    break;
+                }
+            };
             match Part::open(&key, &object, &self.plan.keys.part) {
                 Ok(part) => {
                     blocks.extend(part.blocks);

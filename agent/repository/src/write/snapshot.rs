@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 
 use super::{
     base::known_frames,
-    part::Part,
-    series::Series,
+    part::{Part, Told},
+    series::{Series, new_rows},
     session::{self, Known, LATE_SECONDS, Session},
     uploads::Uploads,
 };
@@ -22,12 +22,12 @@ use crate::{
     layout::{self, Beside, SnapshotId},
     pack::{FrameKind, TocRow},
     pack_set::PackSet,
-    pack_table::PackTable,
+    pack_table::PackRow,
     recipe::RecipeWriter,
     seal,
     store::Key,
     table::{
-        BlockRef, Extent, Kind, MetaRef, PackKind, Row,
+        BlockRef, Extent, Kind, MetaRef, PackKind, PackRef, Row,
         block::{self, Block, BlockBuilder, INLINE_EXTENTS_MAX, LIST_EXTENTS_MAX},
         merkle::Merkle,
     },
@@ -95,9 +95,7 @@ pub struct SnapshotWriter {
     rows: u64,
     index: Vec<IndexEntry>,
     deltas: u32,
-    parts: u32,
-    /// Blocks, and packs of each series, that a part or delta names already.
-    told: (usize, u32, u32),
+    told: Told,
 }
 
 impl SnapshotWriter {
@@ -126,8 +124,7 @@ impl SnapshotWriter {
             rows: 0,
             index: Vec::new(),
             deltas: 0,
-            parts: 0,
-            told: (0, 0, 0),
+            told: Told::default(),
             session,
         })
     }
@@ -250,17 +247,26 @@ impl SnapshotWriter {
         self.meta.flush()?;
         self.uploads.drain()?;
         self.write_delta()?;
-        let (blocks, data, meta) = self.told;
-        if blocks < self.blocks.len() {
-            let packs = new_rows([(&self.data, data), (&self.meta, meta)]);
-            let part = Part { packs, blocks: self.blocks[blocks..].to_vec() };
-            let key = layout::beside(&self.session.id(), Beside::Part(self.parts));
-            let sealed = part.seal(&key, &self.session.plan.keys.part);
-            self.put(&key, sealed.map_err(|source| Error::Seal { key: key.clone(), source })?)?;
-            self.parts += 1;
+        if self.told.blocks == self.blocks.len() {
+            return Ok(());
         }
-        self.told = (self.blocks.len(), self.data.packs(), self.meta.packs());
-        Ok(())
+        let mut packs = new_rows([(&self.data, self.told.data), (&self.meta, self.told.meta)]);
+        packs.0.extend(self.others().filter(|(pack, _)| !self.told.others.contains(*pack)));
+        let key = layout::beside(&self.session.id(), Beside::Part(self.told.parts));
+        self.told.parts += 1;
+        packs.0.keys().for_each(|pack| self.told.others.add(*pack, 0));
+        let part = Part { packs, blocks: self.blocks[self.told.blocks..].to_vec() };
+        // Packs that are full before any block refers to them are told with the block that does.
+        (self.told.blocks, self.told.data, self.told.meta) = (self.blocks.len(), self.data.packs(), self.meta.packs());
+        let sealed = part.seal(&key, &self.session.plan.keys.part);
+        self.put(&key, sealed.map_err(|source| Error::Seal { key: key.clone(), source })?)
+    }
+
+    /// Packs of other sessions that this one refers to and that no table but its own may name.
+    fn others(&self) -> impl Iterator<Item = (PackRef, PackRow)> + '_ {
+        let found = self.known.packs().into_iter().chain([&self.session.adopted]).flat_map(|table| &table.0);
+        let referred = found.filter(|(pack, _)| pack.session != self.session.id && self.refs.contains(**pack));
+        referred.map(|(pack, row)| (*pack, *row))
     }
 
     /// Names the new frames in the index.
@@ -336,12 +342,7 @@ impl SnapshotWriter {
     fn write_pack_table(&self) -> Result<Option<Packs>> {
         let mut table = new_rows([(&self.data, 0), (&self.meta, 0)]);
         let own = table.0.len();
-        let found = self.known.packs().into_iter().chain([&self.session.adopted]);
-        for (pack, row) in found.flat_map(|t| &t.0) {
-            if self.refs.contains(*pack) {
-                table.0.entry(*pack).or_insert(*row);
-            }
-        }
+        table.0.extend(self.others());
         if table.0.is_empty() {
             return Ok(None);
         }
@@ -388,10 +389,4 @@ impl SnapshotWriter {
         }
         Ok(())
     }
-}
-
-/// Rows of the packs of each series from that number on.
-fn new_rows<const N: usize>(series: [(&Series, u32); N]) -> PackTable {
-    let rows = series.into_iter().flat_map(|(s, from)| s.rows().0.iter().filter(move |(p, _)| p.number >= from));
-    PackTable(rows.map(|(pack, row)| (*pack, *row)).collect())
 }
