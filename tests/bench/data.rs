@@ -102,7 +102,9 @@ impl Set {
             Self::Tree => tree(directory),
             Self::Source => source(directory),
             Self::Pages => pages(&directory.join("base.db")),
-            Self::Logs => (0..LOGS).try_for_each(|n| log(&directory.join(format!("app.log.{n}")), n as u64, LOG_LINES, false)),
+            Self::Logs => {
+                (0..LOGS).try_for_each(|n| log(&directory.join(format!("app.log.{n}")), n as u64, LOG_LINES, false))
+            }
             Self::Media => media(directory),
         }
         .with_context(|| format!("make the set {}", self.name()))
@@ -160,7 +162,9 @@ fn output_of(program: &str, arguments: &[&str]) -> Option<PathBuf> {
 
 /// Directories of the machine's toolchains and caches, those with much source first.
 fn origins() -> Vec<PathBuf> {
-    let cargo = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
+    let cargo = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
     let found = [
         cargo.map(|home| home.join("registry/src")).filter(|path| path.is_dir()),
         output_of("go", &["env", "GOROOT"]),
@@ -190,7 +194,12 @@ fn tree(directory: &Path) -> Result<()> {
             }
         }
     }
-    ensure!(enough(total), "the toolchains and caches of this machine hold only {} files of {} bytes", total.0, total.1);
+    ensure!(
+        enough(total),
+        "the toolchains and caches of this machine hold only {} files of {} bytes",
+        total.0,
+        total.1
+    );
     Ok(())
 }
 
@@ -198,7 +207,8 @@ fn source(directory: &Path) -> Result<()> {
     let mut count = 0;
     for (number, origin) in origins().iter().enumerate() {
         files(origin, &mut |path, size| {
-            let is_source = path.extension().is_some_and(|e| e == "rs" || e == "go" || e == "c" || e == "h" || e == "toml");
+            let is_source =
+                path.extension().is_some_and(|e| e == "rs" || e == "go" || e == "c" || e == "h" || e == "toml");
             if count >= SOURCE_FILES || !is_source || size > SOURCE_FILE_MAX {
                 return Ok(());
             }
@@ -239,8 +249,8 @@ impl Random {
 }
 
 const WORDS: [&str; 16] = [
-    "pending", "shipped", "berlin", "invoice", "order", "customer", "2026-11-", "EUR", "returned", "null", "street", "normal", "true", "main",
-    "account", "transfer",
+    "pending", "shipped", "berlin", "invoice", "order", "customer", "2026-11-", "EUR", "returned", "null", "street",
+    "normal", "true", "main", "account", "transfer",
 ];
 
 /// A slotted page: header, line pointers, and from the end rows of numbers, words and random keys, about 2:1.
@@ -292,7 +302,8 @@ fn log(path: &Path, seed: u64, lines: usize, append: bool) -> Result<()> {
     let (mut file, mut random) = (BufWriter::new(file), Random(seed ^ 0x10c5));
     for line in 0..lines {
         let (millis, id) = (line as u64 * 13 + random.below(13), random.next());
-        let (route, word) = (WORDS[usize::try_from(id % 16).unwrap_or(0)], WORDS[usize::try_from(id / 16 % 16).unwrap_or(0)]);
+        let (route, word) =
+            (WORDS[usize::try_from(id % 16).unwrap_or(0)], WORDS[usize::try_from(id / 16 % 16).unwrap_or(0)]);
         writeln!(
             file,
             r#"{{"ts":"2026-11-{:02}T{:02}:{:02}:{:02}.{:03}Z","level":"{}","service":"api-{}","trace":"{id:016x}","route":"/v1/{route}/{}","status":{},"ms":{},"msg":"request for {word} done"}}"#,

@@ -34,8 +34,12 @@ const ROUNDS: u64 = 3;
 fn main() -> Result<()> {
     let chosen = |variable| env::var(variable).ok().map(|text| text.split(',').map(str::to_owned).collect::<Vec<_>>());
     let (sets, parts) = (chosen("TRYSAIL_BENCH_SETS"), chosen("TRYSAIL_BENCH_PARTS"));
-    let is_chosen = |list: &Option<Vec<String>>, name: &str| list.as_ref().is_none_or(|list| list.iter().any(|chosen| chosen == name));
-    let rounds = env::var("TRYSAIL_BENCH_ROUNDS").map_or(Ok(ROUNDS), |text| text.parse()).context("TRYSAIL_BENCH_ROUNDS is a number")?;
+    let is_chosen = |list: &Option<Vec<String>>, name: &str| {
+        list.as_ref().is_none_or(|list| list.iter().any(|chosen| chosen == name))
+    };
+    let rounds = env::var("TRYSAIL_BENCH_ROUNDS")
+        .map_or(Ok(ROUNDS), |text| text.parse())
+        .context("TRYSAIL_BENCH_ROUNDS is a number")?;
     let scratch = match env::var_os("TRYSAIL_BENCH_DIR") {
         Some(directory) => tempfile::tempdir_in(directory),
         None => tempfile::tempdir(),
@@ -44,7 +48,9 @@ fn main() -> Result<()> {
     let installed = Installed::new(scratch.path())?;
     println!("{}\n", installed.versions()?.join(" · "));
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    println!("{processors} processors; {rounds} rounds; median (least–greatest); all programs alternate within a round.");
+    println!(
+        "{processors} processors; {rounds} rounds; median (least–greatest); all programs alternate within a round."
+    );
     for set in Set::ALL.into_iter().filter(|set| is_chosen(&sets, set.name())) {
         let source = scratch.path().join(set.name());
         set.make(&source)?;
@@ -90,10 +96,13 @@ impl Subject<'_> {
         let mut results = Results::default();
         for round in 0..rounds {
             let homes = self.fresh("homes")?;
-            let fresh = |(n, program): (usize, &Program)| Bench::new(*program, self.installed, homes.join(n.to_string()), self.source);
+            let fresh = |(n, program): (usize, &Program)| {
+                Bench::new(*program, self.installed, homes.join(n.to_string()), self.source)
+            };
             let benches = Program::ALL.iter().enumerate().map(fresh).collect::<Result<Vec<_>>>()?;
             self.save(&benches, "first", &mut results)?;
-            let (tar, incremental): (Vec<_>, Vec<_>) = benches.into_iter().partition(|bench| bench.program == Program::Tar);
+            let (tar, incremental): (Vec<_>, Vec<_>) =
+                benches.into_iter().partition(|bench| bench.program == Program::Tar);
             self.save(&incremental, "no change", &mut results)?;
             for (number, way) in self.set.changes().iter().enumerate() {
                 change(self.source, *way, 1 + round * 16 + number as u64)?;
@@ -186,7 +195,9 @@ impl Subject<'_> {
             command.envs([("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]).args(arguments);
             let ended = run_to_end(&mut command)?;
             ensure!(ended.code == Some(0), "{name} on MinIO failed: {}", ended.errors);
-            let packs = serde_json::from_str::<serde_json::Value>(&ended.output).ok().and_then(|result| result["packs"].as_u64());
+            let packs = serde_json::from_str::<serde_json::Value>(&ended.output)
+                .ok()
+                .and_then(|result| result["packs"].as_u64());
             let counts = proxy.take();
             let verbs: Vec<_> = counts.iter().map(|(verb, count)| format!("{count} {verb}")).collect();
             let packs = packs.map(|n| n.to_string()).unwrap_or_default();

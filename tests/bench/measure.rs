@@ -92,7 +92,8 @@ fn children_ticks() -> Result<u64> {
 /// Notes the peak so far of a process and of those that it started.
 fn look(pid: u32, peaks: &mut HashMap<u32, u64>) {
     if let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) {
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        let peak =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
         peaks.extend(peak.map(|peak| (pid, peak)));
     }
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
@@ -115,7 +116,8 @@ impl Bounded {
     /// A group of that many bytes. An error where this machine or user cannot make one.
     pub(crate) fn new(bytes: u64) -> Result<Self> {
         let first = Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists();
-        let (root, limit) = if first { ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") } else { ("/sys/fs/cgroup", "memory.max") };
+        let (root, limit) =
+            if first { ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") } else { ("/sys/fs/cgroup", "memory.max") };
         let group = Self(Path::new(root).join(format!("trysail-bench-{}", std::process::id())));
         fs::create_dir(&group.0).with_context(|| format!("make {}", group.0.display()))?;
         fs::write(group.0.join(limit), bytes.to_string()).with_context(|| format!("limit {}", group.0.display()))?;

@@ -53,13 +53,26 @@ impl Installed {
         let identity = scratch.join("identity");
         run(Command::new(Tool::AgeKeygen.path()?).arg("-o").arg(&identity))?;
         let text = fs::read_to_string(&identity)?;
-        let recipient = text.lines().find_map(|line| line.strip_prefix("# public key: ")).context("a key has a public one")?.to_owned();
-        Ok(Self { trysail, restic: Tool::Restic.path()?, kopia: Tool::Kopia.path()?, age: Tool::Age.path()?, identity, recipient })
+        let recipient = text
+            .lines()
+            .find_map(|line| line.strip_prefix("# public key: "))
+            .context("a key has a public one")?
+            .to_owned();
+        Ok(Self {
+            trysail,
+            restic: Tool::Restic.path()?,
+            kopia: Tool::Kopia.path()?,
+            age: Tool::Age.path()?,
+            identity,
+            recipient,
+        })
     }
 
     /// A line for each program with its version.
     pub(crate) fn versions(&self) -> Result<Vec<String>> {
-        let first = |command: &mut Command| -> Result<String> { Ok(run(command)?.1.lines().next().unwrap_or_default().to_owned()) };
+        let first = |command: &mut Command| -> Result<String> {
+            Ok(run(command)?.1.lines().next().unwrap_or_default().to_owned())
+        };
         Ok(vec![
             first(Command::new(&self.trysail).arg("--version"))?,
             format!("restic {}", Tool::Restic.version()?),
@@ -82,7 +95,8 @@ pub(crate) struct Bench<'a> {
 
 impl Program {
     /// All of them, in the order of the tables.
-    pub(crate) const ALL: [Self; 6] = [Self::Trysail, Self::TrysailPlain, Self::Restic, Self::Kopia, Self::KopiaZstd, Self::Tar];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Trysail, Self::TrysailPlain, Self::Restic, Self::Kopia, Self::KopiaZstd, Self::Tar];
 
     /// Its name in tables.
     pub(crate) fn name(self) -> &'static str {
@@ -174,7 +188,9 @@ impl<'a> Bench<'a> {
                 command.args(["snapshot", "create"]).arg(&self.source);
                 command
             }
-            Program::Tar => self.pipe(r#"tar --format=posix -C "$1" -cf - . | zstd -q -1 | "$3" -r "$4" -o "$2""#, &self.source),
+            Program::Tar => {
+                self.pipe(r#"tar --format=posix -C "$1" -cf - . | zstd -q -1 | "$3" -r "$4" -o "$2""#, &self.source)
+            }
         };
         Ok(run(&mut command)?.0)
     }
@@ -200,7 +216,9 @@ impl<'a> Bench<'a> {
                 let listed: serde_json::Value = serde_json::from_str(&listed)?;
                 let newest = listed.as_array().and_then(|list| list.last()).context("kopia has a snapshot")?;
                 let mut command = self.kopia();
-                command.args(["snapshot", "restore", newest["id"].as_str().context("a snapshot has an id")?]).arg(target);
+                command
+                    .args(["snapshot", "restore", newest["id"].as_str().context("a snapshot has an id")?])
+                    .arg(target);
                 command
             }
             Program::Tar => {

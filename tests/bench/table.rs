@@ -32,7 +32,14 @@ pub(crate) fn mebibytes(bytes: u64) -> f64 {
 
 impl Results {
     /// Adds a run and what the repository holds after it.
-    pub(crate) fn add(&mut self, set: &'static str, step: &'static str, program: &'static str, cost: Cost, size: (usize, u64)) {
+    pub(crate) fn add(
+        &mut self,
+        set: &'static str,
+        step: &'static str,
+        program: &'static str,
+        cost: Cost,
+        size: (usize, u64),
+    ) {
         let key = (set, step, program);
         if !self.order.contains(&key) {
             self.order.push(key);
@@ -54,7 +61,8 @@ impl Results {
         let gigabytes = mebibytes(bytes) * 1.048_576 / 1000.0;
         for key in self.order.iter().filter(|(of, ..)| *of == set) {
             let costs = self.costs.get(key).cloned().unwrap_or_default();
-            let (wall, cpu) = (spread(costs.iter().map(|c| c.wall).collect()), spread(costs.iter().map(|c| c.cpu).collect()));
+            let (wall, cpu) =
+                (spread(costs.iter().map(|c| c.wall).collect()), spread(costs.iter().map(|c| c.cpu).collect()));
             let peak = mebibytes(costs.iter().map(|c| c.peak_kib).max().unwrap_or(0) << 10);
             let (objects, stored) = self.sizes.get(key).and_then(|sizes| sizes.last().copied()).unwrap_or_default();
             let per_gigabyte = cpu[1] / gigabytes;

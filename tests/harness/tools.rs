@@ -75,13 +75,13 @@ impl Tool {
     pub fn version(self) -> Result<String> {
         let path = self.source().join("go.mod");
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        let named = text.lines().filter_map(|line| {
+        let mut named = text.lines().filter_map(|line| {
             let mut words = line.trim().trim_start_matches("require ").split_whitespace();
             let (module, version) = (words.next()?, words.next()?);
             let within = self.package().strip_prefix(module)?;
             (version.starts_with('v') && (within.is_empty() || within.starts_with('/'))).then(|| version.to_owned())
         });
-        named.last().with_context(|| format!("{} names no version of {}", path.display(), self.name()))
+        named.next_back().with_context(|| format!("{} names no version of {}", path.display(), self.name()))
     }
 
     fn source(self) -> PathBuf {

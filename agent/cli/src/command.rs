@@ -22,7 +22,9 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
     match command {
         Command::Volume(Volume::Backup(backup)) => volume::backup(&place()?, &shared, &backup, runtime),
         Command::Volume(Volume::Restore(restore)) => volume::restore(&place()?, &shared, &restore, runtime),
-        Command::Volume(Volume::List { volume }) => runtime.block_on(browse::list(&place()?, &shared, volume.as_deref())),
+        Command::Volume(Volume::List { volume }) => {
+            runtime.block_on(browse::list(&place()?, &shared, volume.as_deref()))
+        }
         Command::Volume(Volume::Ls { snapshot, path }) => {
             runtime.block_on(browse::ls(&place()?, &shared, &snapshot, path.as_deref()))
         }

@@ -71,7 +71,9 @@ pub(crate) fn path(path: &[u8]) -> String {
 
 /// Text whose control characters are escaped.
 fn escape(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() }).collect()
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
 }
 
 /// A number of bytes for people.

@@ -98,7 +98,8 @@ impl Place {
             return Ok(Arc::new(opened.with_context(context)?));
         }
         if self.url.starts_with("s3://") {
-            let settings = S3Settings::from_url(&self.url, |name| std::env::var(name).ok()).with_context(|| self.url.clone())?;
+            let settings =
+                S3Settings::from_url(&self.url, |name| std::env::var(name).ok()).with_context(|| self.url.clone())?;
             let retry = Retry::new(S3::connect(&settings)?);
             return Ok(match patience {
                 Some(patience) => Arc::new(retry.with_patience(patience)),
@@ -114,7 +115,9 @@ impl Place {
         let pinned = self.state.pin(&self.url)?;
         let first = match self.store(make, Some(FIRST_CONTACT)) {
             Ok(store) => store,
-            Err(_) if self.is_absent() && matches!(absent, IfAbsent::Refuse) => return Err(self.explain(Error::NoRepository)),
+            Err(_) if self.is_absent() && matches!(absent, IfAbsent::Refuse) => {
+                return Err(self.explain(Error::NoRepository));
+            }
             Err(error) => return Err(error),
         };
         let opened = Repository::open(first, pinned).await;
@@ -171,11 +174,14 @@ impl Place {
         // The keys are safe before the repository exists: the other way round, a crash would leave one that nobody can write.
         self.state.set_keys(&keys)?;
         let store = self.store(Make::IfAbsent, Some(FIRST_CONTACT))?;
-        let repository = Repository::init(store, &recipients, &keys, Timestamp::now()).await.map_err(|e| self.explain(e))?;
+        let repository =
+            Repository::init(store, &recipients, &keys, Timestamp::now()).await.map_err(|e| self.explain(e))?;
         self.state.set_pin(&self.url, repository.config().root)?;
         output::note(&format!("Made a repository at {}", self.url));
         match recipients.as_slice() {
-            [] => output::note("It is not encrypted: whoever can read the store can read the files. Encrypt with --recipient when it is made."),
+            [] => output::note(
+                "It is not encrypted: whoever can read the store can read the files. Encrypt with --recipient when it is made.",
+            ),
             [one] => output::note(&format!(
                 "Only {} can restore from it: if that one key is lost, everything is. Better give a second --recipient, kept elsewhere.",
                 one.text()

@@ -312,7 +312,8 @@ mod as_pack {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<PackId, D::Error> {
         let text = String::deserialize(d)?;
-        let parsed = text.split_once('/').and_then(|(s, n)| Some(PackId { session: s.parse().ok()?, number: n.parse().ok()? }));
+        let parsed =
+            text.split_once('/').and_then(|(s, n)| Some(PackId { session: s.parse().ok()?, number: n.parse().ok()? }));
         parsed.ok_or_else(|| D::Error::custom("a pack is <session>/<number>"))
     }
 }
@@ -361,10 +362,7 @@ mod tests {
         let (ours, theirs) = (Keys::from_parts([1; 32], [2; 32]).signer(), Keys::from_parts([1; 32], [3; 32]).signer());
         let commit = commit(&ours);
         let object = commit.sign(&ours);
-        assert_eq!(
-            Commit::parse(&object, &commit.id(), &[theirs.public()]),
-            Err(Error::UnknownSigner(ours.public()))
-        );
+        assert_eq!(Commit::parse(&object, &commit.id(), &[theirs.public()]), Err(Error::UnknownSigner(ours.public())));
         assert_eq!(
             Commit::parse(&commit.sign(&theirs), &commit.id(), &[ours.public()]),
             Err(Error::Unsigned(Unsigned::Wrong))

@@ -186,7 +186,10 @@ mod tests {
         let keys = Keys::from_parts([1; 32], [2; 32]);
         let created = Timestamp::from_second(1_795_000_000).expect("a time");
         let id = "01KB0000000000000000000000".to_owned();
-        (RepoConfig::new(id, created, vec!["age1x".to_owned()], keys.root().public(), keys.signer().public()), keys.root())
+        (
+            RepoConfig::new(id, created, vec!["age1x".to_owned()], keys.root().public(), keys.signer().public()),
+            keys.root(),
+        )
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! What can go wrong in a repository: always which object, and what the caller can do about it.
 
 use crate::{
-    commit, config,
-    frame,
+    commit, config, frame,
     keys::NotKeys,
     seal,
     signature::PublicKey,
@@ -122,7 +121,9 @@ pub enum Error {
         matches: Vec<String>,
     },
     /// The session cannot end before its deadline.
-    #[error("the session has run for too long ({0} h): its commit would not be safe from a prune; run it again, it goes on where it was")]
+    #[error(
+        "the session has run for too long ({0} h): its commit would not be safe from a prune; run it again, it goes on where it was"
+    )]
     Deadline(i64),
     /// The kernel gave no random bytes.
     #[error("the kernel gives no random bytes: {0}")]

@@ -315,9 +315,19 @@ mod tests {
         let id = SnapshotId { volume: VolumeName::new("db/data").expect("a name"), session: session() };
         let p = PackRef { session: session(), kind: PackKind::Data, number: 12 };
         let keys = [
-            repo_json(0), repo_json(2), wrapped_keys(1), session_open(session()), session_packs(session()), pack(p),
-            pack(PackRef { kind: PackKind::Meta, number: 1_234_567, ..p }), beside(&id, Beside::Commit),
-            beside(&id, Beside::Part(3)), index_delta(session(), 4), condemned(session()), swept(session()), bad(p),
+            repo_json(0),
+            repo_json(2),
+            wrapped_keys(1),
+            session_open(session()),
+            session_packs(session()),
+            pack(p),
+            pack(PackRef { kind: PackKind::Meta, number: 1_234_567, ..p }),
+            beside(&id, Beside::Commit),
+            beside(&id, Beside::Part(3)),
+            index_delta(session(), 4),
+            condemned(session()),
+            swept(session()),
+            bad(p),
         ];
         let text: Vec<String> = keys.iter().map(|k| k.to_string().replace("070W3GE1R70W3GE1R70W3GE1R7", "S")).collect();
         expect_test::expect![[r"

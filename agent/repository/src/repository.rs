@@ -57,10 +57,9 @@ impl Repository {
         if !store.list(layout::REPO_JSON, None).await?.objects.is_empty() {
             return Err(Error::AlreadyThere(layout::repo_json(0)));
         }
-        for (key, text) in [
-            (layout::format_text(), crate::FORMAT_TEXT),
-            (layout::rescue_script(), crate::RESCUE_SCRIPT),
-        ] {
+        for (key, text) in
+            [(layout::format_text(), crate::FORMAT_TEXT), (layout::rescue_script(), crate::RESCUE_SCRIPT)]
+        {
             store.create(&key, Bytes::from_static(text.as_bytes())).await?;
         }
         let id = SessionId::new(now).map_err(|e| Error::Random(e.to_string()))?.to_string();
@@ -109,9 +108,8 @@ impl Repository {
 
     /// Its recipients; empty where nothing is encrypted.
     pub fn recipients(&self) -> Result<Vec<Recipient>> {
-        let parse = |text: &String| {
-            Recipient::parse(text).map_err(|source| Error::Seal { key: layout::repo_json(0), source })
-        };
+        let parse =
+            |text: &String| Recipient::parse(text).map_err(|source| Error::Seal { key: layout::repo_json(0), source });
         self.config.recipients.iter().map(parse).collect()
     }
 
@@ -164,7 +162,9 @@ impl Repository {
         let missing = || Error::NoSnapshot(name.to_owned());
         let (volume, session) = match (name.split_once('@'), name.rsplit_once('/')) {
             (Some((volume, "latest")), _) => (Some(VolumeName::new(volume).map_err(|_| missing())?), "latest"),
-            (_, Some((volume, session))) => (VolumeName::from_escaped(volume).or(VolumeName::new(volume).ok()), session),
+            (_, Some((volume, session))) => {
+                (VolumeName::from_escaped(volume).or(VolumeName::new(volume).ok()), session)
+            }
             _ => (None, name),
         };
         let mut found = self.snapshots(volume.as_ref()).await?;
@@ -195,7 +195,8 @@ impl Repository {
             Err(store::Error { kind: ErrorKind::Missing, .. }) => return Err(Error::NoSnapshot(id.to_string())),
             other => other?,
         };
-        let commit = Commit::parse(&object, id, &self.config.signers).map_err(|source| Error::Commit { key, source })?;
+        let commit =
+            Commit::parse(&object, id, &self.config.signers).map_err(|source| Error::Commit { key, source })?;
         Ok((commit, sha256(&object)))
     }
 }
@@ -212,8 +213,8 @@ pub(crate) fn snapshots_in(objects: &[store::Listed]) -> Vec<SnapshotEntry> {
 async fn store_keys(store: &dyn ObjectStore, recipients: &[Recipient], keys: &Keys) -> Result<u32> {
     for n in 1..=KEYS_TRIES_MAX {
         let key = layout::wrapped_keys(n);
-        let wrapped = seal::encrypt(&keys.to_json(), recipients)
-            .map_err(|source| Error::Seal { key: key.clone(), source })?;
+        let wrapped =
+            seal::encrypt(&keys.to_json(), recipients).map_err(|source| Error::Seal { key: key.clone(), source })?;
         if let Created::New { .. } = store.create(&key, Bytes::from(wrapped)).await? {
             return Ok(n);
         }

@@ -132,8 +132,7 @@ impl Identity {
         let hrp = bech32::Hrp::parse_unchecked("age-secret-key-");
         let text = bech32::encode::<bech32::Bech32>(hrp, key.0.as_ref())
             .map_err(|_| Error::Identity("a state key is 32 bytes".to_owned()))?;
-        let key = age::x25519::Identity::from_str(&text.to_uppercase())
-            .map_err(|e| Error::Identity(e.to_owned()))?;
+        let key = age::x25519::Identity::from_str(&text.to_uppercase()).map_err(|e| Error::Identity(e.to_owned()))?;
         Ok((Self(vec![Arc::new(key.clone())]), key))
     }
 
@@ -365,7 +364,11 @@ mod tests {
                         let range = opened.stored_range(start..end, stored);
                         let part = &object[at(range.start)..at(range.end)];
                         let want = &plain[at(start)..at(end)];
-                        assert_eq!(opened.decrypt(start..end, part, total).as_deref(), Ok(want), "{len}: {start}..{end}");
+                        assert_eq!(
+                            opened.decrypt(start..end, part, total).as_deref(),
+                            Ok(want),
+                            "{len}: {start}..{end}"
+                        );
                     }
                 }
             }

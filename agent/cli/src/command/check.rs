@@ -1,7 +1,9 @@
 //! `trysail repo check`.
 
 use anyhow::Result;
-use trysail_repository::check::{self, CheckOptions, CheckReport, Finding, Level, LostPaths, Progress, Scope, Severity};
+use trysail_repository::check::{
+    self, CheckOptions, CheckReport, Finding, Level, LostPaths, Progress, Scope, Severity,
+};
 
 use crate::{
     Outcome,
@@ -11,12 +13,7 @@ use crate::{
 };
 
 /// Checks the repository; with `mark_bad`, marks what is damaged.
-pub(super) async fn check(
-    place: &Place,
-    shared: &Shared,
-    read_data: Option<&str>,
-    mark_bad: bool,
-) -> Result<Outcome> {
+pub(super) async fn check(place: &Place, shared: &Shared, read_data: Option<&str>, mark_bad: bool) -> Result<Outcome> {
     let read_data = read_data.map(str::parse).transpose()?;
     let opened = place.open(IfAbsent::Refuse).await?;
     let (identity, keys) = opened.secrets();
@@ -74,7 +71,9 @@ fn print_loss(lost: &LostPaths) -> Result<()> {
     let LostPaths { snapshot, scope, paths, count, members, ranges } = lost;
     match scope {
         Scope::All => return output::line(&format!("  {snapshot}: all of it")),
-        Scope::Unknown => return output::line(&format!("  {snapshot}: some of it; with --identity the paths are named")),
+        Scope::Unknown => {
+            return output::line(&format!("  {snapshot}: some of it; with --identity the paths are named"));
+        }
         Scope::Paths => {}
     }
     output::line(&format!("  {snapshot}: {count} files, {members} entries in the tar stream only"))?;

@@ -121,7 +121,11 @@ fn print_backup(result: &BackupResult<'_>) -> Result<()> {
     ))?;
     output::line(&format!(
         "bytes      {} in all, {} read, {} new, {} stored in {} packs",
-        output::size(bytes.logical), output::size(bytes.read), output::size(bytes.new), output::size(bytes.stored), result.packs
+        output::size(bytes.logical),
+        output::size(bytes.read),
+        output::size(bytes.new),
+        output::size(bytes.stored),
+        result.packs
     ))?;
     output::line(&format!("time       {:.1} s", result.seconds))?;
     output::line(&format!("restore    {}", result.restore))
@@ -194,7 +198,8 @@ pub(super) fn restore(place: &Place, shared: &Shared, args: &Restore, runtime: &
     for not_set in result.not_set.iter().take(PRINTED_MAX) {
         output::note(&format!("not set: {not_set}"));
     }
-    let hidden = report.lost_count.saturating_sub(PRINTED_MAX as u64) + report.not_set.count.saturating_sub(PRINTED_MAX as u64);
+    let hidden =
+        report.lost_count.saturating_sub(PRINTED_MAX as u64) + report.not_set.count.saturating_sub(PRINTED_MAX as u64);
     if hidden > 0 {
         output::note(&format!("… and {hidden} more; -o json names up to 1000 of each"));
     }

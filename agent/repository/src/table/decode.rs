@@ -3,7 +3,8 @@
 use super::{
     Content, Extent, Flags, Inode, Kind, MetaRef, Metadata, Row, Segment, Time, Xattrs,
     encode::{
-        ANOTHER_PACK, INDIRECT, NEXT_PART, OFFSET_GIVEN, PART, RACY, SAME_FRAME, SPARSE, UNREADABLE, UNSTABLE, VERSION, pack,
+        ANOTHER_PACK, INDIRECT, NEXT_PART, OFFSET_GIVEN, PART, RACY, SAME_FRAME, SPARSE, UNREADABLE, UNSTABLE, VERSION,
+        pack,
     },
     order,
     row::{NAME_BYTES_MAX, PATH_BYTES_MAX},
@@ -215,8 +216,7 @@ fn stored_row(
             lists.push(metaref(d, sessions)?);
         }
     }
-    let flags =
-        Flags { racy: flags & RACY != 0, unstable: flags & UNSTABLE != 0, unreadable: flags & UNREADABLE != 0 };
+    let flags = Flags { racy: flags & RACY != 0, unstable: flags & UNSTABLE != 0, unreadable: flags & UNREADABLE != 0 };
     Ok(StoredRow { row: Row { path, kind, metadata, inode, flags, member }, lists })
 }
 

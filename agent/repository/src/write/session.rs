@@ -186,7 +186,8 @@ impl Session {
         let (seq, prev) = (0, NO_COMMIT);
         let (base, tables, roots, adopted) = (None, Vec::new(), Vec::new(), PackTable::default());
         let repository = repository.clone();
-        let mut session = Self { repository, plan, id, opened, began, excluded, base, seq, prev, tables, roots, adopted, known };
+        let mut session =
+            Self { repository, plan, id, opened, began, excluded, base, seq, prev, tables, roots, adopted, known };
         session.find_base(&listed).await?;
         if let Some((dead, parts)) = dead.filter(|(dead, _)| session.base.is_none_or(|base| *dead > base)) {
             session.adopt_parts(dead, parts).await?;

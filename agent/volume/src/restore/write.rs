@@ -10,7 +10,7 @@ use trysail_repository::{
 };
 
 use super::{
-    Lost, Losses,
+    Losses, Lost,
     fetch::Fetched,
     plan::{FilePlan, Wanted},
 };

@@ -25,8 +25,8 @@ use trysail_repository::{
     read::packs,
     seal::{Identity, Recipient},
     store::{ObjectStore, list_all, memory::Memory},
-    testing::Faulty,
     table::Row,
+    testing::Faulty,
     write::{Session, SessionPlan},
 };
 use trysail_volume::{
@@ -189,7 +189,7 @@ impl<S: ObjectStore + 'static> Lab<S> {
         let plan = SessionPlan { volume, uid: String::new(), keys, now: self.next_session() };
         let session = self.run(Session::begin(&repository, plan))?;
         let counters = Counters::default();
-        let report = backup(&repository, session, source, options, &counters, self.runtime.handle())?;
+        let report = backup(&repository, session, source, &options, &counters, self.runtime.handle())?;
         let Counters { entries, unchanged, read, .. } = counters;
         let id = report.finished.id.clone();
         Ok(Done { id, report, entries: entries.get(), unchanged: unchanged.get(), read: read.get() })
