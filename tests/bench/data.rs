@@ -225,7 +225,7 @@ fn source(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// SplitMix64.
+/// The `SplitMix64` generator.
 struct Random(u64);
 
 impl Random {

@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::measure::Cost;
 
+/// Data set, step and program.
+type Case = (&'static str, &'static str, &'static str);
+
 /// What was measured, by data set, step and program; each in the order in which it was added first.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
-    order: Vec<(&'static str, &'static str, &'static str)>,
-    costs: BTreeMap<(&'static str, &'static str, &'static str), Vec<Cost>>,
-    sizes: BTreeMap<(&'static str, &'static str, &'static str), Vec<(usize, u64)>>,
+    order: Vec<Case>,
+    costs: BTreeMap<Case, Vec<Cost>>,
+    sizes: BTreeMap<Case, Vec<(usize, u64)>>,
     remarks: BTreeMap<(&'static str, &'static str), String>,
 }
 
