@@ -77,7 +77,8 @@ pub(crate) fn path(path: &[u8]) -> String {
         return ".".to_owned();
     }
     match std::str::from_utf8(path) {
-        Ok(text) => escape(text),
+        // A line break too: a name must not look like a row of its own.
+        Ok(text) => text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect(),
         Err(_) => path.escape_ascii().to_string(),
     }
 }
@@ -115,5 +116,6 @@ mod tests {
     fn a_name_cannot_move_the_cursor() {
         assert_eq!(path(b"a\x1b[2Jb"), "a\\u{1b}[2Jb");
         assert_eq!(path(b"\xff\n"), "\\xff\\n");
+        assert_eq!(path(b"a\nb"), "a\\nb");
     }
 }
