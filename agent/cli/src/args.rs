@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     /// How results are printed.
     #[arg(short, long, global = true, value_enum, default_value = "table", value_name = "FORMAT")]
     pub(crate) output: Format,
-    /// Print nothing but results and errors.
+    /// Print no progress and no hints: only results, and what went wrong.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 }

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use crate::{
     Outcome,
     args::{Args, Command, Repo, Volume},
+    output,
     place::Place,
 };
 
@@ -42,8 +43,9 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
         Command::Repo(Repo::Forget { snapshots }) => runtime.block_on(repo::forget(&place()?, &snapshots)),
         Command::Repo(Repo::Stats) => runtime.block_on(repo::stats(&place()?, &shared)),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "trysail", &mut std::io::stdout());
-            Ok(Outcome::Done)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "trysail", &mut script);
+            output::bytes(&script).map(|()| Outcome::Done)
         }
     }
 }

@@ -11,7 +11,7 @@ use trysail_repository::{
     seal::{Identity, Recipient},
     signature::PublicKey,
     store::{
-        ObjectStore,
+        ErrorKind, ObjectStore,
         directory::Directory,
         retry::Retry,
         s3::{S3, S3Settings},
@@ -30,6 +30,7 @@ const FIRST_CONTACT: Duration = Duration::from_secs(15);
 /// Where a repository is and what this machine knows of it.
 pub(crate) struct Place {
     url: String,
+    quiet: bool,
     state: State,
     identity: Identity,
 }
@@ -73,7 +74,7 @@ impl Place {
             identity = identity.and(&Identity::parse(&text).with_context(context)?);
         }
         let state = State::new(home("XDG_STATE_HOME", ".local/state")?.join("trysail"));
-        Ok(Self { url, state, identity })
+        Ok(Self { url, quiet: shared.quiet, state, identity })
     }
 
     /// The URL.
@@ -111,6 +112,10 @@ impl Place {
 
     /// Opens the repository, trusting its root key on first use.
     pub(crate) async fn open(&self, absent: IfAbsent<'_>) -> Result<Opened> {
+        if let IfAbsent::Init(given) = &absent {
+            // Before anything is made.
+            recipients(given)?;
+        }
         let make = if matches!(absent, IfAbsent::Init(_)) { Make::IfAbsent } else { Make::Never };
         let pinned = self.state.pin(&self.url)?;
         let first = match self.store(make, Some(FIRST_CONTACT)) {
@@ -142,10 +147,19 @@ impl Place {
     }
 
     fn is_absent(&self) -> bool {
-        self.url.strip_prefix("file://").is_some_and(|path| !Path::new(path).exists())
+        let path = self.url.strip_prefix("file://").map(Path::new);
+        path.is_some_and(|path| path.is_absolute() && !path.exists())
+    }
+
+    /// The directory of a repository that lies in one.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.url.strip_prefix("file://").map(Path::new)
     }
 
     fn explain(&self, error: Error) -> anyhow::Error {
+        if matches!(&error, Error::Store(store) if store.kind == ErrorKind::Transient) {
+            return anyhow::anyhow!("{}: {error}; is the address right, and does the store run?", self.url);
+        }
         anyhow::Error::from(error).context(self.url.clone())
     }
 
@@ -167,8 +181,18 @@ impl Place {
         bail!("the repository exists and has other recipients: {}; leave --recipient out", display_list(has))
     }
 
-    /// Makes a repository.
-    pub(crate) async fn init(&self, given: &Recipients) -> Result<Opened> {
+    /// Makes a repository where there is none.
+    pub(crate) async fn init_new(&self, given: &Recipients) -> Result<Opened> {
+        recipients(given)?;
+        let store = self.store(Make::IfAbsent, Some(FIRST_CONTACT))?;
+        match Repository::open(store, None).await {
+            Ok(_) => bail!("{}: there is a repository already; use it, or give another --repo", self.url),
+            Err(Error::NoRepository) => self.init(given).await,
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    async fn init(&self, given: &Recipients) -> Result<Opened> {
         let recipients = recipients(given)?;
         let keys = Keys::generate().map_err(|e| anyhow::anyhow!("the kernel gives no random bytes: {e}"))?;
         // The keys are safe before the repository exists: the other way round, a crash would leave one that nobody can write.
@@ -177,8 +201,16 @@ impl Place {
         let repository =
             Repository::init(store, &recipients, &keys, Timestamp::now()).await.map_err(|e| self.explain(e))?;
         self.state.set_pin(&self.url, repository.config().root)?;
+        if !self.quiet {
+            self.tell_made(&recipients);
+        }
+        let repository = repository.with_store(self.store(Make::Never, None)?);
+        Ok(Opened { repository, identity: self.identity.clone(), keys: Some(keys) })
+    }
+
+    fn tell_made(&self, recipients: &[Recipient]) {
         output::note(&format!("Made a repository at {}", self.url));
-        match recipients.as_slice() {
+        match recipients {
             [] => output::note(
                 "It is not encrypted: whoever can read the store can read the files. Encrypt with --recipient when it is made.",
             ),
@@ -188,8 +220,6 @@ impl Place {
             )),
             _ => {}
         }
-        let repository = repository.with_store(self.store(Make::Never, None)?);
-        Ok(Opened { repository, identity: self.identity.clone(), keys: Some(keys) })
     }
 
     /// Trusts the repository's root key, and takes over its keys with the identity.

@@ -95,7 +95,7 @@ pub struct GcConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It is another program's, or damaged.
-    #[error("it is not the repo.json of a Trysail repository")]
+    #[error("it is not the repo.json of a Trysail repository; choose another place")]
     NotOurs,
     /// It is a newer program's.
     #[error("it is of format {0}; this program reads {FORMAT} up to level {FORMAT_LEVEL}: use a newer trysail")]

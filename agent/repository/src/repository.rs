@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::{
-    commit::Commit,
+    commit::{Commit, CommitKind},
     config::RepoConfig,
     error::{Error, Result},
     frame::sha256,
@@ -26,6 +26,9 @@ const SNAPSHOT_OBJECTS_MAX: usize = 100_000;
 const REPO_STATES_MAX: usize = 1000;
 /// Tries to find a free number for the keys object while others make the same repository.
 const KEYS_TRIES_MAX: u32 = 100;
+
+/// Objects by which repositories of other programs are known.
+const FOREIGN: [(&str, &str); 2] = [("config", "restic, rustic or borg"), ("kopia.repository.f", "kopia")];
 
 /// An open repository.
 #[derive(Debug, Clone)]
@@ -80,7 +83,9 @@ impl Repository {
     /// [`Error::NoRepository`], [`Error::Config`] where it is another program's or a newer one's, [`Error::RootChanged`].
     pub async fn open(store: Arc<dyn ObjectStore>, pinned: Option<PublicKey>) -> Result<Self> {
         let states = list_all(&*store, layout::REPO_JSON, REPO_STATES_MAX).await?;
-        let newest = states.iter().filter_map(|o| layout::parse_repo_json(&o.key)).max().ok_or(Error::NoRepository)?;
+        let Some(newest) = states.iter().filter_map(|o| layout::parse_repo_json(&o.key)).max() else {
+            return Err(no_repository(&*store).await?);
+        };
         let key = layout::repo_json(newest);
         let object = store.get(&key).await?;
         let config = RepoConfig::parse(&object).map_err(|source| Error::Config { key: key.clone(), source })?;
@@ -172,10 +177,15 @@ impl Repository {
             let mut volumes: Vec<_> = found.iter().map(|s| s.id.volume.escaped()).collect();
             volumes.dedup();
             if volumes.len() > 1 {
-                let matches = volumes.iter().take(10).map(|v| format!("{v}@latest")).collect();
-                return Err(Error::Ambiguous { name: name.to_owned(), matches });
+                return Err(Error::SeveralVolumes(volumes.iter().take(10).map(|v| format!("{v}@latest")).collect()));
             }
-            return found.pop().ok_or_else(missing);
+            // A partial snapshot is only the first part of its volume: whoever wants that names it.
+            while let Some(newest) = found.pop() {
+                if self.commit(&newest.id).await?.0.kind == CommitKind::Complete {
+                    return Ok(newest);
+                }
+            }
+            return Err(missing());
         }
         found.retain(|s| !session.is_empty() && s.id.session.to_string().starts_with(&session.to_uppercase()));
         match found.len() {
@@ -199,6 +209,17 @@ impl Repository {
             Commit::parse(&object, id, &self.config.signers).map_err(|source| Error::Commit { key, source })?;
         Ok((commit, sha256(&object)))
     }
+}
+
+/// Why there is no repository in a store: nothing is there, or another program's.
+async fn no_repository(store: &dyn ObjectStore) -> Result<Error> {
+    for (name, programs) in FOREIGN {
+        let objects = store.list(name, None).await?.objects;
+        if objects.iter().any(|o| o.key.as_str() == name) {
+            return Ok(Error::Foreign { key: name, programs });
+        }
+    }
+    Ok(Error::NoRepository)
 }
 
 /// The snapshots among listed objects, in order of volume and session.

@@ -101,7 +101,11 @@ impl fmt::Debug for Recipient {
 
 /// What opens age files: one or several identities.
 #[derive(Clone, Default)]
-pub struct Identity(Vec<Arc<dyn age::Identity + Send + Sync>>);
+pub struct Identity {
+    keys: Vec<Arc<dyn age::Identity + Send + Sync>>,
+    /// Whether a person gave one of them: state keys are derived.
+    given: bool,
+}
 
 impl Identity {
     /// The identities of a file as `age -i` takes it: `AGE-SECRET-KEY-1…` lines, or an unencrypted SSH private key.
@@ -110,7 +114,7 @@ impl Identity {
             let key = age::ssh::Identity::from_buffer(text.as_bytes(), None)
                 .map_err(|_| Error::Identity("the SSH key cannot be read".to_owned()))?;
             return match key {
-                age::ssh::Identity::Unencrypted(_) => Ok(Self(vec![Arc::new(key)])),
+                age::ssh::Identity::Unencrypted(_) => Ok(Self { keys: vec![Arc::new(key)], given: true }),
                 age::ssh::Identity::Encrypted(_) => {
                     Err(Error::Identity("the SSH key has a passphrase; give one without".to_owned()))
                 }
@@ -125,7 +129,7 @@ impl Identity {
         if keys.is_empty() {
             return Err(Error::Identity("the file holds no AGE-SECRET-KEY".to_owned()));
         }
-        Ok(Self(keys.into_iter().map(Arc::from).collect()))
+        Ok(Self { keys: keys.into_iter().map(Arc::from).collect(), given: true })
     }
 
     pub(crate) fn of_state(key: &StateKey) -> Result<(Self, age::x25519::Identity), Error> {
@@ -133,25 +137,26 @@ impl Identity {
         let text = bech32::encode::<bech32::Bech32>(hrp, key.0.as_ref())
             .map_err(|_| Error::Identity("a state key is 32 bytes".to_owned()))?;
         let key = age::x25519::Identity::from_str(&text.to_uppercase()).map_err(|e| Error::Identity(e.to_owned()))?;
-        Ok((Self(vec![Arc::new(key.clone())]), key))
+        Ok((Self { keys: vec![Arc::new(key.clone())], given: false }, key))
     }
 
     /// All of both.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
-        self.0.extend(other.0.iter().cloned());
+        self.keys.extend(other.keys.iter().cloned());
+        self.given |= other.given;
         self
     }
 
-    /// Whether there is none.
+    /// Whether a person gave none; what is derived from the repository's own keys opens file tables only.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        !self.given
     }
 }
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Identity({} secret)", self.0.len())
+        write!(f, "Identity({} secret)", self.keys.len())
     }
 }
 
@@ -239,7 +244,7 @@ impl Opened {
     pub fn new(first: &[u8], identity: &Identity) -> Result<Self, Error> {
         let (stanzas, signed, mac, header) = parse_header(first)?;
         let mut found = None;
-        for key in &identity.0 {
+        for key in &identity.keys {
             if let Some(result) = key.unwrap_stanzas(&stanzas) {
                 found = Some(result.map_err(|_| Error::Damaged("its header does not open"))?);
                 break;

@@ -32,7 +32,7 @@ use crate::{
     target::{NotSetList, Same, Target, TargetError, TargetPolicy},
 };
 pub use fetch::ExtentReader;
-use fetch::{Fetched, fetch};
+use fetch::{Fetched, can_open, fetch};
 use plan::{FilePlan, Wanted, Window, windows};
 pub use write::RestoreError;
 use write::{FileWriter, LargeFile};
@@ -124,7 +124,10 @@ pub fn restore(
     counters: &Counters,
     runtime: &Handle,
 ) -> Result<RestoreReport, RestoreError> {
-    let (snapshot, reader) = runtime.block_on(open(repository, id, identity))?;
+    let (mut snapshot, reader) = runtime.block_on(open(repository, id, identity))?;
+    if !repository.config().recipients.is_empty() {
+        runtime.block_on(can_open(&mut snapshot, &reader))?;
+    }
     let target = Target::open(target, options.policy).map_err(RestoreError::Target)?;
     let mut restore = Restore {
         snapshot,

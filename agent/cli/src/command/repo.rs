@@ -18,7 +18,7 @@ use crate::{
 
 /// Makes a repository.
 pub(super) async fn init(place: &Place, recipients: &Recipients) -> Result<Outcome> {
-    let opened = place.init(recipients).await?;
+    let opened = place.init_new(recipients).await?;
     output::line(&format!("root key   {}", opened.repository.config().root))?;
     Ok(Outcome::Done)
 }

@@ -7,7 +7,7 @@ use trysail_repository::{
     Error, Result,
     frame::Decompressor,
     layout,
-    read::packs::PackReader,
+    read::{Snapshot, packs::PackReader},
     table::{Extent, PackKind},
 };
 
@@ -27,6 +27,19 @@ pub(super) async fn fetch(reader: Arc<PackReader>, wanted: Vec<Wanted>) -> Fetch
         }
     });
     Fetched(futures::future::join_all(ranges).await)
+}
+
+/// Refuses identities that open the file table but no content, before anything is made in the target.
+pub(super) async fn can_open(snapshot: &mut Snapshot, reader: &PackReader) -> Result<()> {
+    let Some(first) = snapshot.blocks().first().cloned() else { return Ok(()) };
+    let rows = snapshot.rows(&first).await?;
+    let Some(extent) = rows.iter().find_map(|stored| stored.row.member.first()) else { return Ok(()) };
+    let frame = extent.offset..extent.offset.saturating_add(extent.stored);
+    match reader.range(extent.pack, frame).await {
+        Err(error @ Error::NoIdentity { .. }) => Err(error),
+        // What is damaged is for the restore to find, with the paths that it costs.
+        _ => Ok(()),
+    }
 }
 
 impl Fetched {
