@@ -86,7 +86,9 @@ fn assert_right_or_absent(made: &[Row], saved: &[Row], lost: &BTreeMap<Vec<u8>, 
     for row in saved.iter().filter(|row| matches!(row.kind, Kind::File(_))) {
         match made.get(&row.path) {
             Some(found) => assert_eq!((&found.kind, lost.get(&row.path)), (&row.kind, None), "{when}"),
-            None => assert!(lost.contains_key(&row.path), "{when}: {} is neither made nor lost", row.path.escape_ascii()),
+            None => {
+                assert!(lost.contains_key(&row.path), "{when}: {} is neither made nor lost", row.path.escape_ascii())
+            }
         }
     }
 }
@@ -116,7 +118,11 @@ fn answers_that_are_cut_or_flipped_during_a_restore_are_noticed_and_never_become
                     assert_eq!(report.lost.len() as u64, report.lost_count);
                     let lost: BTreeMap<_, _> = report.lost.into_iter().map(|l| (l.path, l.reason)).collect();
                     for reason in lost.values() {
-                        assert!(reason.contains(layout::packs_prefix(trysail_repository::table::PackKind::Data)) || reason.contains("SHA-256"), "{when}: {reason}");
+                        assert!(
+                            reason.contains(layout::packs_prefix(trysail_repository::table::PackKind::Data))
+                                || reason.contains("SHA-256"),
+                            "{when}: {reason}"
+                        );
                     }
                     assert_right_or_absent(&rows(target.path()), &saved, &lost, &when);
                     if lost.is_empty() { harmless += 1 } else { lossy += 1 }

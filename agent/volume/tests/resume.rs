@@ -86,7 +86,8 @@ fn what_a_dead_session_had_finished_is_neither_read_nor_stored_again() {
     let second = telling(&lab, source.path()).unwrap();
     let commit = &second.report.finished.commit;
     assert!(second.unchanged > 200, "{} of {FILES} files were finished", second.unchanged);
-    let contents = |rows: &[Row]| rows.iter().map(|row| if let Kind::File(c) = &row.kind { c.size } else { 0 }).sum::<u64>();
+    let contents =
+        |rows: &[Row]| rows.iter().map(|row| if let Kind::File(c) = &row.kind { c.size } else { 0 }).sum::<u64>();
     let adopted = usize::try_from(second.unchanged).unwrap();
     assert_eq!((whole.read, second.read), (contents(&saved), contents(&saved[adopted..])));
     assert!(commit.packs.is_some_and(|packs| packs.adopted > 0), "{:?}", commit.packs);

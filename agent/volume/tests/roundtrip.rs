@@ -93,9 +93,8 @@ fn a_varied_tree_comes_back_as_it_was_plain_and_encrypted() {
 
 /// The calls so far, the session called NEW and the one before it OLD.
 fn requests(lab: &Lab<Recorded<Memory>>, new: &Done, old: &Done) -> Vec<(Op, String)> {
-    let named = |key: String| {
-        key.replace(&new.id.session.to_string(), "NEW").replace(&old.id.session.to_string(), "OLD")
-    };
+    let named =
+        |key: String| key.replace(&new.id.session.to_string(), "NEW").replace(&old.id.session.to_string(), "OLD");
     lab.store.take().into_iter().map(|call| (call.op, named(call.key))).collect()
 }
 
