@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
+pub(crate) mod torn;
+
 use std::{
     path::Path,
     sync::{
@@ -279,14 +281,19 @@ pub(crate) fn assert_nothing_lost(report: &RestoreReport) {
     assert_eq!(format!("{:?}", report.not_set.listed), "[]");
 }
 
-/// Bytes that do not compress and repeat nowhere, the same for the same seed.
-pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+/// Numbers that look like chance, the same for the same seed (xorshift).
+pub(crate) fn numbers(seed: u64) -> impl FnMut() -> u64 {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let words = std::iter::repeat_with(|| {
+    move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state.to_le_bytes()
-    });
+        state
+    }
+}
+
+/// Bytes that do not compress and repeat nowhere, the same for the same seed.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let words = std::iter::repeat_with(numbers(seed)).map(u64::to_le_bytes);
     words.take(length.div_ceil(8)).flatten().take(length).collect()
 }
