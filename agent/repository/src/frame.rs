@@ -122,6 +122,11 @@ impl Decompressor {
         }
         Ok(&self.plain)
     }
+
+    /// What the last call gave; of a call that failed, nothing that may be used.
+    pub fn last(&self) -> &[u8] {
+        &self.plain
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use std::{
 use tokio::runtime::Handle;
 use trysail_repository::{
     Error, Repository,
-    frame::Decompressor,
     layout::SnapshotId,
     read::{
         Snapshot,
@@ -32,7 +31,7 @@ use crate::{
     target::{NotSetList, Same, Target, TargetError, TargetPolicy},
 };
 pub use fetch::ExtentReader;
-use fetch::{Fetched, can_open, fetch};
+use fetch::{Decoder, Fetched, can_open, fetch};
 use plan::{FilePlan, Wanted, Window, windows};
 pub use write::RestoreError;
 use write::{FileWriter, LargeFile};
@@ -273,23 +272,22 @@ impl Restore<'_> {
         let receiver = Mutex::new(receiver);
         let next = || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
         let runtime = self.runtime;
-        let decompressors = (0..self.options.threads.max(1)).map(|_| Decompressor::new().map_err(Error::Compress));
-        let decompressors = decompressors.collect::<Result<Vec<_>, _>>()?;
+        let decoders = (0..self.options.threads.max(1)).map(|_| Decoder::new()).collect::<Result<Vec<_>, _>>()?;
         let failed = Mutex::new(None);
         let failure = || failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let work = |mut decompressor: Decompressor| {
+        let work = |mut decoder: Decoder| {
             while let Some((window, task)) = next() {
                 // After a failure windows are still taken, without their bytes: others wait for their pieces' turn, and for room.
                 let fetched = if failure().is_some() { None } else { runtime.block_on(task).ok() };
                 let fetched = fetched.unwrap_or_default();
-                if let Err(error) = window_done(&writer, &large, &window, &fetched, &mut decompressor) {
+                if let Err(error) = window_done(&writer, &large, &window, &fetched, &mut decoder) {
                     failure().get_or_insert(error);
                 }
             }
         };
         thread::scope(|scope| {
-            for decompressor in decompressors {
-                scope.spawn(move || work(decompressor));
+            for decoder in decoders {
+                scope.spawn(move || work(decoder));
             }
             for window in windows {
                 let task = runtime.spawn(fetch(self.reader.clone(), wanted(&window)));
@@ -374,12 +372,12 @@ fn window_done(
     large: &[LargeFile],
     window: &Window,
     fetched: &Fetched,
-    decompressor: &mut Decompressor,
+    decoder: &mut Decoder,
 ) -> Result<(), RestoreError> {
     match window {
-        Window::Files(files) => writer.files(files, fetched, decompressor),
+        Window::Files(files) => writer.files(files, fetched, decoder),
         Window::Piece { file, number, wanted } => match large.get(*file) {
-            Some(file) => writer.piece(file, *number, wanted, fetched, decompressor),
+            Some(file) => writer.piece(file, *number, wanted, fetched, decoder),
             None => Err(Error::Bug("a piece of no file").into()),
         },
     }
