@@ -36,7 +36,7 @@ fn rescue_and_compare(stage: &Stage, place: &Place<'_>, wanted: &str, expected: 
 }
 
 /// A full and a fragmented snapshot from one place, by name, by a beginning, and as the latest.
-fn both_snapshots_come_back(keys: Keys, place: impl Fn(&Stage) -> Place<'_>, names_only: bool) -> Result<()> {
+fn both_snapshots_come_back<'m>(keys: Keys, place: impl Fn(&Stage) -> Place<'m>, names_only: bool) -> Result<()> {
     let stage = Stage::new(keys)?;
     let place = place(&stage);
     stage.build()?;
@@ -137,7 +137,11 @@ fn the_packs_of_a_first_snapshot_are_a_tar_for_age_zstd_and_tar() -> Result<()> 
              --warning=no-timestamp"
         );
         let mut shell = Command::new("sh");
-        shell.args(["-c", &script]).env("REPO", stage.path("repo")).env("TARGET", target.path()).env("ID", stage.path("identity"));
+        shell
+            .args(["-c", &script])
+            .env("REPO", stage.path("repo"))
+            .env("TARGET", target.path())
+            .env("ID", stage.path("identity"));
         let ran = run(&mut shell)?;
         ensure!(ran.code == Some(0), "{ran:?}");
         tree::assert_same(&tree::rows(target.path()), &restorable(tree::rows(&stage.source())));

@@ -1,7 +1,7 @@
 //! Repositories that released versions wrote stay readable for ever. They lie in `tests/golden/<version>/<name>/`: `repo/`, for an
 //! encrypted one `identity`, and `listing`, a line for each row of each snapshot.
 //!
-//! `TRYSAIL_WRITE_GOLDEN=1 cargo test -p trysail-volume --test golden` writes those of the version in work anew.
+//! `TRYSAIL_WRITE_GOLDEN=1 cargo test -p trysail-volume --test golden written_when_asked` writes those of the version in work anew.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
@@ -59,7 +59,13 @@ fn names(directory: &Path) -> Vec<String> {
 
 /// A row as a listing has it. What only root can restore, and what not every file system takes, is in the longer form.
 fn line(row: &Row, long: bool) -> String {
-    let mut line = format!("{}\t{:04o}\t{}.{:09}", row.path.escape_ascii(), row.metadata.mode, row.metadata.mtime.seconds, row.metadata.mtime.nanoseconds);
+    let mut line = format!(
+        "{}\t{:04o}\t{}.{:09}",
+        row.path.escape_ascii(),
+        row.metadata.mode,
+        row.metadata.mtime.seconds,
+        row.metadata.mtime.nanoseconds
+    );
     match &row.kind {
         Kind::File(content) => {
             let hash: String = content.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -123,7 +129,8 @@ fn every_golden_repository_lists_and_restores_what_was_put_into_it() {
             let options = RestoreOptions { policy: TargetPolicy::Empty, paths: vec![], threads: 2 };
             let counters = Counters::default();
             let report =
-                restore(&repository, &entry.id, &identity, target.path(), &options, &counters, runtime.handle()).unwrap();
+                restore(&repository, &entry.id, &identity, target.path(), &options, &counters, runtime.handle())
+                    .unwrap();
             assert_eq!((report.lost, report.unreadable), (vec![], 0), "{version}/{name}");
             writeln!(restored, "snapshot\t{}", entry.id).unwrap();
             for row in tree::rows(target.path()) {
@@ -187,7 +194,10 @@ fn save(runtime: &Runtime, repository: &Repository, keys: &Keys, source: &Path) 
 }
 
 fn lines(from: u32, count: u32) -> Vec<u8> {
-    (from..from + count).map(|n| format!("line {:08x} of a golden file\n", n.wrapping_mul(2_654_435_761))).collect::<String>().into()
+    (from..from + count)
+        .map(|n| format!("line {:08x} of a golden file\n", n.wrapping_mul(2_654_435_761)))
+        .collect::<String>()
+        .into()
 }
 
 /// One of each kind that needs no rights.
@@ -203,11 +213,18 @@ fn write_first(root: &Path) {
     fs::write(root.join("n".repeat(255)), "long name").unwrap();
     fs::hard_link(at("directory/small"), at("linked")).unwrap();
     symlink("directory/small", at("symlink")).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o640), 0).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        at("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o640),
+        0,
+    )
+    .unwrap();
     let sparse = File::create(at("sparse")).unwrap();
     sparse.set_len(10 << 20).unwrap();
-    sparse.write_all_at(&lines(50_000, 2000)[..65_536], 1 << 20).unwrap();
-    sparse.write_all_at(&lines(60_000, 2000)[..65_536], 5 << 20).unwrap();
+    sparse.write_all_at(&lines(50_000, 3000)[..65_536], 1 << 20).unwrap();
+    sparse.write_all_at(&lines(60_000, 3000)[..65_536], 5 << 20).unwrap();
     fs::set_permissions(at("directory/small"), fs::Permissions::from_mode(0o4750)).unwrap();
     tree::set_xattr(&at("directory/small"), "user.golden", b"\x00\xff=\n");
     settle(root);

@@ -24,8 +24,24 @@ pub(crate) const PATH_LIMIT: usize = 4000;
 
 /// The programs of coreutils that `rescue.sh` may use.
 const COREUTILS: [&str; 18] = [
-    "cat", "cut", "dd", "head", "ls", "mkdir", "mktemp", "mv", "od", "printf", "rm", "rmdir", "sha256sum", "sort", "tail",
-    "tr", "uname", "wc",
+    "cat",
+    "cut",
+    "dd",
+    "head",
+    "ls",
+    "mkdir",
+    "mktemp",
+    "mv",
+    "od",
+    "printf",
+    "rm",
+    "rmdir",
+    "sha256sum",
+    "sort",
+    "tail",
+    "tr",
+    "uname",
+    "wc",
 ];
 
 const AGE: (&str, &str) = (
@@ -249,7 +265,13 @@ impl Stage {
         Ok(command)
     }
 
-    pub(crate) fn rescue_with(&self, place: &Place<'_>, wanted: &str, target: &Path, identity: Option<&Path>) -> Result<Ran> {
+    pub(crate) fn rescue_with(
+        &self,
+        place: &Place<'_>,
+        wanted: &str,
+        target: &Path,
+        identity: Option<&Path>,
+    ) -> Result<Ran> {
         run(&mut self.rescue_command(place, wanted, target, identity)?)
     }
 
@@ -276,7 +298,13 @@ impl Stage {
             let size = row["size"].as_u64().unwrap_or(0);
             Ok(format!(
                 "{} {} {mode:o} {}:{} {} {size} {} {}",
-                text("path"), text("kind"), row["uid"], row["gid"], seconds.as_second(), text("sha256"), text("target")
+                text("path"),
+                text("kind"),
+                row["uid"],
+                row["gid"],
+                seconds.as_second(),
+                text("sha256"),
+                text("target")
             ))
         })
         .collect()
@@ -309,7 +337,11 @@ fn row_of_python(row: &Value) -> Result<String> {
     let size = row["size"].as_u64().unwrap_or(0);
     Ok(format!(
         "{} {kind} {mode:o} {}:{} {} {size} {hash} {}",
-        shown("path")?, row["uid"], row["gid"], row["mtime"][0], shown("target")?
+        shown("path")?,
+        row["uid"],
+        row["gid"],
+        row["mtime"][0],
+        shown("target")?
     ))
 }
 
@@ -317,7 +349,9 @@ fn row_of_python(row: &Value) -> Result<String> {
 fn show(path: &[u8]) -> String {
     match std::str::from_utf8(path) {
         Ok("") => ".".to_owned(),
-        Ok(text) => text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect(),
+        Ok(text) => {
+            text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect()
+        }
         Err(_) => path.escape_ascii().to_string(),
     }
 }

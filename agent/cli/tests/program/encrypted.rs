@@ -76,7 +76,10 @@ fn without_an_identity_the_machine_that_saved_lists_files_and_saves_on() {
     assert_eq!(machine.json(&["volume", "ls", "latest"]).as_array().map(Vec::len), Some(8));
     let again = machine.json(&["volume", "backup", "src"]);
     assert_eq!(format!("src/{}", text(&again["commit"]["base"])), first);
-    assert_eq!(text(&again["restore"]), format!("trysail volume restore {} TARGET --identity FILE", text(&again["snapshot"])));
+    assert_eq!(
+        text(&again["restore"]),
+        format!("trysail volume restore {} TARGET --identity FILE", text(&again["snapshot"]))
+    );
 }
 
 #[test]
@@ -112,7 +115,8 @@ fn an_ssh_key_is_a_recipient() {
 fn other_recipients_than_those_of_the_repository_are_refused() {
     let (machine, _) = encrypted();
     let refused = machine.refused(&["volume", "backup", "src", "--recipient", ONE.0]);
-    let expected = format!("the repository exists and has other recipients: {}, {}; leave --recipient out", ONE.0, TWO.0);
+    let expected =
+        format!("the repository exists and has other recipients: {}, {}; leave --recipient out", ONE.0, TWO.0);
     assert_eq!(refused, expected);
     let same = machine.run(&["volume", "backup", "src", "--recipient", TWO.0, "--recipient", ONE.0]);
     assert_eq!(same.code, Some(0), "{}", same.stderr);

@@ -255,7 +255,8 @@ fn parts_of_a_snapshot_are_restored_and_a_delta_mends_what_differs() {
     machine.write_source();
     machine.back_up(&["src"]);
     machine.succeed(&["volume", "restore", "src@latest", "part", "--path", "sub", "--path", "/z"]);
-    let names: Vec<String> = machine.tree("part").iter().map(|line| line.split(' ').next().unwrap_or("").to_owned()).collect();
+    let names: Vec<String> =
+        machine.tree("part").iter().map(|line| line.split(' ').next().unwrap_or("").to_owned()).collect();
     assert_eq!(names, [".", "./sub", "./sub/b", "./z"]);
 
     machine.succeed(&["volume", "restore", "latest", "out"]);

@@ -163,7 +163,8 @@ fn list(at: &Path, name: &Path, lines: &mut Vec<String>) {
     };
     lines.push(format!("{} {mode:o} {seconds}.{rest:09} {what}", name.display()));
     if meta.is_dir() {
-        let mut entries: Vec<_> = fs::read_dir(at).expect("a listing").map(|e| e.expect("a name").file_name()).collect();
+        let mut entries: Vec<_> =
+            fs::read_dir(at).expect("a listing").map(|e| e.expect("a name").file_name()).collect();
         entries.sort();
         for entry in entries {
             list(&at.join(&entry), &name.join(&entry), lines);
@@ -198,7 +199,9 @@ pub(crate) fn shape(value: &serde_json::Value) -> String {
 fn describe(value: &serde_json::Value, at: &str, lines: &mut Vec<String>) {
     use serde_json::Value;
     let kind = match value {
-        Value::Object(fields) => return fields.iter().for_each(|(name, value)| describe(value, &format!("{at}.{name}"), lines)),
+        Value::Object(fields) => {
+            return fields.iter().for_each(|(name, value)| describe(value, &format!("{at}.{name}"), lines));
+        }
         Value::Array(values) if !values.is_empty() => return describe(&values[0], &format!("{at}[]"), lines),
         Value::Array(_) => "nothing in a list",
         Value::Null => "null",

@@ -39,7 +39,10 @@ fn a_place_without_a_repository_is_told_with_the_command_that_makes_one() {
     fs::create_dir(machine.path("empty")).expect("a directory");
     let url = machine.url("empty");
     assert_eq!(machine.refused(&["repo", "stats", "--repo", &url]), format!("file://$/empty: {missing}"));
-    assert_eq!(machine.refused(&["volume", "restore", "latest", "out", "--repo", &url]), format!("file://$/empty: {missing}"));
+    assert_eq!(
+        machine.refused(&["volume", "restore", "latest", "out", "--repo", &url]),
+        format!("file://$/empty: {missing}")
+    );
     assert!(!machine.path("out").exists() && !machine.path("data").exists());
 }
 
@@ -110,7 +113,8 @@ fn an_address_that_cannot_be_meant_is_refused_with_its_form() {
     machine.write("file", "");
     let forms = "a repository is file:///dir or s3://bucket/prefix?endpoint=…&region=…";
     let s3 = "s3://b/p?endpoint=http://127.0.0.1:9";
-    let credentials = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SHARED_CREDENTIALS_FILE to a file with them";
+    let credentials =
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SHARED_CREDENTIALS_FILE to a file with them";
     for (url, expected) in [
         ("mumble".to_owned(), format!("mumble: {forms}")),
         ("http://host/x".to_owned(), format!("http://host/x: {forms}")),

@@ -11,8 +11,7 @@ fn a_source_that_is_no_directory_is_refused_before_a_repository_is_made() {
     let refused = machine.refused(&["volume", "backup", "file"]);
     assert_eq!(refused, "file: not a directory; a volume is a directory with all that is in it");
     let refused = machine.refused(&["volume", "backup", "absent"]);
-    let expected =
-        "absent: the directory that is to be saved cannot be found: No such file or directory (os error 2)";
+    let expected = "absent: the directory that is to be saved cannot be found: No such file or directory (os error 2)";
     assert_eq!(refused, expected);
     fs::create_dir(machine.path("dir")).expect("a directory");
     let refused = machine.refused(&["volume", "backup", "dir", "--exclude", "ok", "--exclude", "[a"]);
@@ -53,7 +52,10 @@ fn a_snapshot_that_is_not_there_or_not_the_only_one_is_told() {
     machine.back_up(&["src", "--volume", "other"]);
     let refused = machine.refused(&["volume", "restore", "latest", "out"]);
     assert_eq!(refused, "`latest` can be of several volumes: say one of other@latest, src@latest");
-    assert_eq!(machine.refused(&["volume", "list", "none"]), "no volume `none`; `trysail volume list` shows what there is");
+    assert_eq!(
+        machine.refused(&["volume", "list", "none"]),
+        "no volume `none`; `trysail volume list` shows what there is"
+    );
     assert!(!machine.path("out").exists());
 }
 
@@ -62,7 +64,10 @@ fn a_path_that_is_not_in_the_snapshot_is_told() {
     let machine = Machine::new();
     machine.write_source();
     machine.back_up(&["src"]);
-    assert_eq!(machine.refused(&["volume", "ls", "latest", "none"]), "the snapshot has no entry none; `trysail volume ls` shows what there is");
+    assert_eq!(
+        machine.refused(&["volume", "ls", "latest", "none"]),
+        "the snapshot has no entry none; `trysail volume ls` shows what there is"
+    );
     let missing = "the snapshot has no file none; `trysail volume ls` shows what there is";
     assert_eq!(machine.refused(&["volume", "cat", "latest", "none"]), missing);
     assert_eq!(machine.refused(&["volume", "cat", "latest", "sub"]), "sub is a directory, not a file");
@@ -85,8 +90,7 @@ fn a_target_that_is_not_empty_or_no_directory_is_refused_and_untouched() {
     assert_eq!(machine.tree("out"), before);
     machine.write("file", "");
     let refused = machine.refused(&["volume", "restore", "latest", "file"]);
-    let expected =
-        "file: target directory cannot be opened: File exists (os error 17); a target is a directory that can be written";
+    let expected = "file: target directory cannot be opened: File exists (os error 17); a target is a directory that can be written";
     assert_eq!(refused, expected);
 }
 
