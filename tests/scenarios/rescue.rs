@@ -36,7 +36,7 @@ fn rescue_and_compare(stage: &Stage, place: &Place<'_>, wanted: &str, expected: 
 }
 
 /// A full and a fragmented snapshot from one place, by name, by a beginning, and as the latest.
-fn both_snapshots_come_back(keys: Keys, place: impl Fn(&Stage) -> Place<'_>, names_only: bool) -> Result<()> {
+fn both_snapshots_come_back<'m>(keys: Keys, place: impl Fn(&Stage) -> Place<'m>, names_only: bool) -> Result<()> {
     let stage = Stage::new(keys)?;
     let place = place(&stage);
     stage.build()?;

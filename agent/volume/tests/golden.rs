@@ -1,7 +1,7 @@
 //! Repositories that released versions wrote stay readable for ever. They lie in `tests/golden/<version>/<name>/`: `repo/`, for an
 //! encrypted one `identity`, and `listing`, a line for each row of each snapshot.
 //!
-//! `TRYSAIL_WRITE_GOLDEN=1 cargo test -p trysail-volume --test golden` writes those of the version in work anew.
+//! `TRYSAIL_WRITE_GOLDEN=1 cargo test -p trysail-volume --test golden written_when_asked` writes those of the version in work anew.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
@@ -223,8 +223,8 @@ fn write_first(root: &Path) {
     .unwrap();
     let sparse = File::create(at("sparse")).unwrap();
     sparse.set_len(10 << 20).unwrap();
-    sparse.write_all_at(&lines(50_000, 2000)[..65_536], 1 << 20).unwrap();
-    sparse.write_all_at(&lines(60_000, 2000)[..65_536], 5 << 20).unwrap();
+    sparse.write_all_at(&lines(50_000, 3000)[..65_536], 1 << 20).unwrap();
+    sparse.write_all_at(&lines(60_000, 3000)[..65_536], 5 << 20).unwrap();
     fs::set_permissions(at("directory/small"), fs::Permissions::from_mode(0o4750)).unwrap();
     tree::set_xattr(&at("directory/small"), "user.golden", b"\x00\xff=\n");
     settle(root);
