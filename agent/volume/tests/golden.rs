@@ -189,7 +189,7 @@ fn save(runtime: &Runtime, repository: &Repository, keys: &Keys, source: &Path) 
     let session = runtime.block_on(Session::begin(repository, plan)).unwrap();
     let options =
         BackupOptions { walk: WalkOptions::default(), threads: 1, now, checkpoint_every: Duration::from_secs(60) };
-    let report = backup(repository, session, source, options, &Counters::default(), runtime.handle()).unwrap();
+    let report = backup(repository, session, source, &options, &Counters::default(), runtime.handle()).unwrap();
     assert_eq!(report.problems.error_count, 0);
 }
 

@@ -104,13 +104,7 @@ impl FileWriter<'_> {
         Ok(())
     }
 
-    fn file(
-        &self,
-        row: &Row,
-        wanted: &[Wanted],
-        fetched: &Fetched,
-        decoder: &mut Decoder,
-    ) -> Result<(), FileError> {
+    fn file(&self, row: &Row, wanted: &[Wanted], fetched: &Fetched, decoder: &mut Decoder) -> Result<(), FileError> {
         let output = self.target.create_file(row)?;
         let mut hash = Sha256::new();
         for Wanted { extent, at } in wanted {

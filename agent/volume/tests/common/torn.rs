@@ -90,7 +90,9 @@ impl Torn {
             let mut flight = self.flight();
             let number = flight.calls;
             flight.calls += 1;
-            flight.described.extend(key.strip_prefix(META_PACKS).and_then(|rest| rest.split('/').next()).map(str::to_owned));
+            flight
+                .described
+                .extend(key.strip_prefix(META_PACKS).and_then(|rest| rest.split('/').next()).map(str::to_owned));
             flight.pending.extend(effect.map(|effect| (number, effect)));
             let mut survivors = Vec::new();
             if let Some((_, bits)) = flight.crash.filter(|(at, _)| !flight.crashed && number >= *at) {
