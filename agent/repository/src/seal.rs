@@ -386,7 +386,7 @@ mod tests {
         let object = encrypt(b"plain", &[recipient]).expect("encrypts");
         let theirs = Identity::of_state(&state()).expect("a key").1;
         assert_eq!(age::decrypt(&theirs, &object).ok().as_deref(), Some(b"plain".as_slice()));
-        let other = Identity::parse(&age::x25519::Identity::generate().to_string().expose_secret());
+        let other = Identity::parse(age::x25519::Identity::generate().to_string().expose_secret());
         assert_eq!(decrypt(&object, &other.expect("an identity")), Err(Error::NoMatch));
     }
 

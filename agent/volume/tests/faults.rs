@@ -1,4 +1,5 @@
 //! A store that does not answer, answers after all, or answers wrongly: one good snapshot, or an error that says what is wrong.
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files fails here")]
 
 mod common;
 mod tree;
@@ -87,7 +88,7 @@ fn assert_right_or_absent(made: &[Row], saved: &[Row], lost: &BTreeMap<Vec<u8>, 
         match made.get(&row.path) {
             Some(found) => assert_eq!((&found.kind, lost.get(&row.path)), (&row.kind, None), "{when}"),
             None => {
-                assert!(lost.contains_key(&row.path), "{when}: {} is neither made nor lost", row.path.escape_ascii())
+                assert!(lost.contains_key(&row.path), "{when}: {} is neither made nor lost", row.path.escape_ascii());
             }
         }
     }
@@ -101,7 +102,7 @@ fn answers_that_are_cut_or_flipped_during_a_restore_are_noticed_and_never_become
     let (mut failed, mut lossy, mut harmless) = (0, 0, 0);
     for sealing in [Sealing::Plain, Sealing::Encrypted] {
         let lab = Lab::new(Faulty::new(Memory::new()), sealing);
-        let done = lab.backup_as("data", source.path(), options()).unwrap();
+        let done = lab.backup_as("data", source.path(), &options()).unwrap();
         for _ in 0..sized(60, 2000) {
             let at = usize::try_from(random(1 << 20)).unwrap();
             let fault = if random(2) == 0 { Fault::FlipBit(at) } else { Fault::Truncate(at % 3000) };

@@ -188,7 +188,7 @@ fn save(runtime: &Runtime, repository: &Repository, keys: &Keys, source: &Path) 
     let plan = SessionPlan { keys: keys.for_volume(&volume), volume, uid: "golden".to_owned(), now };
     let session = runtime.block_on(Session::begin(repository, plan)).unwrap();
     let options =
-        BackupOptions { walk: WalkOptions::default(), threads: 1, now, checkpoint_every: Duration::from_secs(60) };
+        BackupOptions { walk: WalkOptions::default(), threads: 1, now, checkpoint_every: Duration::from_mins(1) };
     let report = backup(repository, session, source, &options, &Counters::default(), runtime.handle()).unwrap();
     assert_eq!(report.problems.error_count, 0);
 }

@@ -170,7 +170,7 @@ fn a_file_that_changed_just_before_a_walk_is_read_again_by_the_next_one_and_then
     let entries = rows(source.path()).len() as u64;
     let lab = Lab::new(Memory::new(), Sealing::Plain);
     let now = Timestamp::from_second(1).unwrap();
-    lab.backup_as("data", source.path(), BackupOptions { now, ..options() }).unwrap();
+    lab.backup_as("data", source.path(), &BackupOptions { now, ..options() }).unwrap();
     let second = lab.backup(source.path()).unwrap();
     assert_eq!((second.unchanged, second.read), (0, 5000));
     let third = lab.backup(source.path()).unwrap();
@@ -191,7 +191,7 @@ fn an_unreadable_file_is_named_in_the_report_and_by_each_restore_and_saved_once_
     fs::write(&secret, b"secret").unwrap();
     fs::hard_link(&secret, source.path().join("second-name")).unwrap();
     fs::write(source.path().join("open"), b"open").unwrap();
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o0)).unwrap();
     let lab = Lab::new(Memory::new(), Sealing::Plain);
     // The walk reads on the thread that calls it, so only that thread gives its rights up.
     let obedient = || {

@@ -97,7 +97,7 @@ fn a_backup_as_json_has_these_fields() {
     let machine = Machine::new();
     machine.write_source();
     let value = machine.json(&["volume", "backup", "src"]);
-    expect![[r#"
+    expect![[r"
         .snapshot text
         .commit.format text
         .commit.session text
@@ -145,10 +145,10 @@ fn a_backup_as_json_has_these_fields() {
         .error_count number
         .unstable nothing in a list
         .notices nothing in a list
-        .restore text"#]]
+        .restore text"]]
     .assert_eq(&shape(&value));
     let value = machine.json(&["volume", "restore", "latest", "out"]);
-    expect![[r#"
+    expect![[r"
         .snapshot text
         .target text
         .entries number
@@ -159,7 +159,7 @@ fn a_backup_as_json_has_these_fields() {
         .lost_count number
         .not_set nothing in a list
         .not_set_count number
-        .nar null"#]]
+        .nar null"]]
     .assert_eq(&shape(&value));
 }
 
@@ -212,7 +212,7 @@ fn snapshots_are_listed_and_looked_into_without_a_restore() {
     ];
     assert_eq!(rows, expected);
     let below = machine.json(&["volume", "ls", &second, "sub"]);
-    assert_eq!(below.as_array().map(|rows| rows.to_vec()), listed.as_array().map(|rows| rows[4..7].to_vec()));
+    assert_eq!(below.as_array().cloned(), listed.as_array().map(|rows| rows[4..7].to_vec()));
 
     assert_eq!(machine.succeed(&["volume", "cat", &second, "z"]), "other");
     let output = machine.command(&["volume", "cat", &second, "./sparse"]).output().expect("the program starts");
@@ -280,7 +280,7 @@ fn a_forgotten_snapshot_is_gone_and_a_prune_waits_for_its_session() {
     assert_eq!(machine.succeed(&["repo", "forget", &first]), format!("forgot     {first}\n"));
     let listed = machine.json(&["volume", "list"]);
     let names: Vec<String> = listed.as_array().expect("a list").iter().map(|l| text(&l["snapshot"])).collect();
-    assert_eq!(names, [second.clone()]);
+    assert_eq!(names, std::slice::from_ref(&second));
     assert_eq!(machine.succeed(&["repo", "prune", "--dry-run"]), "nothing to prune\n");
     assert_eq!(machine.succeed(&["repo", "prune"]), "condemned  0 packs, 0 B\ndeleted    0 packs, 0 B\n");
     machine.succeed(&["volume", "restore", &second, "out"]);

@@ -1,4 +1,5 @@
 //! A machine of one user: a scratch directory with homes of its own, in which the program runs. No promises are tested here.
+#![allow(clippy::panic, reason = "a test that cannot go on fails here")]
 
 use std::{
     fs,

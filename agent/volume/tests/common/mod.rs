@@ -181,17 +181,17 @@ impl<S: ObjectStore + 'static> Lab<S> {
 
     /// Backs up a directory as the volume `data`.
     pub(crate) fn backup(&self, source: &Path) -> Result<Done, BackupError> {
-        self.backup_as("data", source, options())
+        self.backup_as("data", source, &options())
     }
 
-    pub(crate) fn backup_as(&self, volume: &str, source: &Path, options: BackupOptions) -> Result<Done, BackupError> {
+    pub(crate) fn backup_as(&self, volume: &str, source: &Path, options: &BackupOptions) -> Result<Done, BackupError> {
         let repository = self.open()?;
         let volume = VolumeName::new(volume).unwrap();
         let keys = self.keys.for_volume(&volume);
         let plan = SessionPlan { volume, uid: String::new(), keys, now: self.next_session() };
         let session = self.run(Session::begin(&repository, plan))?;
         let counters = Counters::default();
-        let report = backup(&repository, session, source, &options, &counters, self.runtime.handle())?;
+        let report = backup(&repository, session, source, options, &counters, self.runtime.handle())?;
         let Counters { entries, unchanged, read, .. } = counters;
         let id = report.finished.id.clone();
         Ok(Done { id, report, entries: entries.get(), unchanged: unchanged.get(), read: read.get() })
