@@ -79,9 +79,9 @@ impl World {
         let session = runtime.block_on(Session::begin(&repository, plan)).expect("begins");
         let known = session.known();
         let mut writer = runtime.block_on(async { session.writer() }).expect("a writer");
-        let plain: Vec<u8> = (0..70_000_u32).map(|n| n.wrapping_mul(n).to_le_bytes()[1]).collect();
-        let hash = sha256(&plain);
-        let frame = Compressor::new(1).and_then(|mut c| c.frame(&plain)).expect("compresses");
+        let content: Vec<u8> = (0..70_000_u32).map(|n| n.wrapping_mul(n).to_le_bytes()[1]).collect();
+        let hash = sha256(&content);
+        let frame = Compressor::new(1).and_then(|mut c| c.frame(&content)).expect("compresses");
         let id = Some(known.frame_id(&hash));
         let new = NewFrame { kind: FrameKind::Chunk, id, sha256: hash, plain: 70_000, frame };
         let extent = writer.frame(&new).expect("stores");
