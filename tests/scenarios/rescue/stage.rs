@@ -253,7 +253,8 @@ impl Stage {
             Place::Mc(minio) => {
                 let _ = symlink(Tool::Mc.path()?, bin.join("mc"));
                 let host = minio.endpoint().replace("http://", &format!("http://{ACCESS_KEY}:{SECRET_KEY}@"));
-                command.env("MC_HOST_t", host).env("MC_CONFIG_DIR", self.path("mc")).arg("t/bucket/deep/prefix");
+                // Without a home of its user `mc` does not start.
+                command.env("MC_HOST_t", host).env("HOME", self.path("home")).arg("t/bucket/deep/prefix");
             }
             Place::Curl(minio) => {
                 let _ = symlink(installed("curl")?, bin.join("curl"));
