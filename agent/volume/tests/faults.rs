@@ -47,7 +47,7 @@ fn calls_that_fail_at_random_are_tried_again_and_leave_one_good_snapshot() {
             }
             let lab = Lab::new(Retry::new(faulty), sealing);
             let done = lab.backup(source.path()).unwrap();
-            assert_eq!(lab.snapshots(), [done.id.clone()]);
+            assert_eq!(lab.snapshots(), std::slice::from_ref(&done.id));
             lab.assert_restores(&done.id, &saved);
         }
     }
@@ -64,7 +64,7 @@ fn writes_whose_answers_are_all_lost_once_are_settled_and_leave_one_good_snapsho
     }
     let lab = Lab::new(Retry::new(faulty), Sealing::Encrypted);
     let done = lab.backup(source.path()).unwrap();
-    assert_eq!(lab.snapshots(), [done.id.clone()]);
+    assert_eq!(lab.snapshots(), std::slice::from_ref(&done.id));
     lab.assert_restores(&done.id, &rows(source.path()));
 }
 
