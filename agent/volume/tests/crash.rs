@@ -1,7 +1,7 @@
 //! A life of a repository that ends at any store call: whatever was committed is there, and everything goes on without repair.
 #![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files fails here")]
 
-mod common;
+mod lab;
 mod tree;
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use common::{Behind, LONG, Lab, Sealing, noise, scratch, sized, summary, torn::Torn};
+use lab::{Behind, LONG, Lab, Sealing, noise, scratch, sized, summary, torn::Torn};
 use tempfile::TempDir;
 use tree::{assert_same, rows, set_mtime};
 use trysail_repository::{

@@ -1,12 +1,12 @@
 //! A store that does not answer, answers after all, or answers wrongly: one good snapshot, or an error that says what is wrong.
 #![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files fails here")]
 
-mod common;
+mod lab;
 mod tree;
 
 use std::{collections::BTreeMap, fs};
 
-use common::{Lab, Sealing, noise, numbers, options, scratch, sized, summary, whole};
+use lab::{Lab, Sealing, noise, numbers, options, scratch, sized, summary, whole};
 use tempfile::TempDir;
 use tree::rows;
 use trysail_repository::{

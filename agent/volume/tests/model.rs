@@ -1,7 +1,7 @@
 //! Any sequence of changes, backups, crashes, restores, expiry and prunes leaves each snapshot that lives equal to a plain copy.
 #![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files fails here")]
 
-mod common;
+mod lab;
 mod tree;
 
 use std::{
@@ -10,8 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::{Lab, Sealing, noise, scratch, sized, summary};
 use jiff::SignedDuration;
+use lab::{Lab, Sealing, noise, scratch, sized, summary};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use tempfile::TempDir;
 use tree::{assert_same, rows, set_mtime};
@@ -111,7 +111,7 @@ impl World {
         let source = self.volumes[volume].path().to_owned();
         let copy = rows(&source);
         let known: Vec<SnapshotId> = self.copies.keys().cloned().collect();
-        let done = self.lab.backup_as(&format!("volume {volume}"), &source, &common::options());
+        let done = self.lab.backup_as(&format!("volume {volume}"), &source, &lab::options());
         self.lab.store.heal();
         // A crash may have come after the commit: then the snapshot is there, and must be this one.
         let new = self.lab.snapshots().into_iter().find(|id| !known.contains(id));

@@ -1,12 +1,12 @@
 //! A session that dies leaves what it had finished, and the next one goes on from there.
 #![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files fails here")]
 
-mod common;
+mod lab;
 mod tree;
 
 use std::{fs, path::Path, time::Duration};
 
-use common::{Done, Lab, Sealing, options, scratch, summary};
+use lab::{Done, Lab, Sealing, options, scratch, summary};
 use tempfile::TempDir;
 use tree::rows;
 use trysail_repository::{

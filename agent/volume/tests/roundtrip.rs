@@ -1,7 +1,7 @@
 //! What is saved comes back as it was, and what did not change costs nothing.
 #![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files fails here")]
 
-mod common;
+mod lab;
 mod tree;
 
 use std::{
@@ -9,8 +9,8 @@ use std::{
     os::unix::fs::{FileExt as _, PermissionsExt as _, symlink},
 };
 
-use common::{Done, Lab, RECIPIENT, STRANGER, Sealing, assert_nothing_lost, noise, options, summary, whole};
 use jiff::Timestamp;
+use lab::{Done, Lab, RECIPIENT, STRANGER, Sealing, assert_nothing_lost, noise, options, summary, whole};
 use rustix::{
     fs::{CWD, FileType, Mode, mknodat},
     thread::{CapabilitySet, capabilities, set_capabilities},
