@@ -11,10 +11,6 @@ use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::Parser as _;
 
-/// Compressed packs are large and short-lived; this allocator gives their pages back sooner, which a small cgroup needs.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How a command ended, as the exit code says it. A usage error is 2, by clap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {

@@ -37,10 +37,10 @@ pub use write::RestoreError;
 use write::{FileWriter, LargeFile};
 
 /// Memory of the rows and extents of one batch, in bytes (estimated).
-const BATCH_BYTES_MAX: usize = 16 << 20;
+const BATCH_BYTES_MAX: usize = 8 << 20;
 
-/// Windows that are being fetched, beside those that threads work on: with these 40 MiB.
-const WINDOWS_AHEAD: usize = 2;
+/// Windows that wait for a thread, beside the one that is offered and those that threads work on: with two threads 32 MiB.
+const WINDOWS_AHEAD: usize = 1;
 
 /// Entries that are listed as lost with their paths; all are counted.
 pub const LOST_MAX: usize = 1000;
