@@ -217,7 +217,7 @@ mod tests {
             hex::encode(task.frame_id(&[3; 32]).0),
             hex::encode(task.content_id(&[3; 32]).0),
         );
-        expect_test::expect![[r#"
+        expect_test::expect![[r"
             dedup 965e0c8f41380fd4ead1bc546c3363c918acb89c5c92df2595ee1d240d934cd9
             gear c931fcb90d94ba33
             index a5a654aee54b2d903c55433f2a9213b3a182e140a50b8b11d2d154c27017f273
@@ -226,7 +226,7 @@ mod tests {
             signer EzSem20Ws2lKlTPVriHP2EAg6/OVVz7pOcaO3HACYRY=
             root iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=
             id 792e51907ca7d6fb5c7fc9cce17f5658
-            content 7493b728e63387a5c66b7d069d8ffbc8"#]]
+            content 7493b728e63387a5c66b7d069d8ffbc8"]]
         .assert_eq(&text);
     }
 
