@@ -1,5 +1,5 @@
 //! A life of a repository that ends at any store call: whatever was committed is there, and everything goes on without repair.
-#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files fails here")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot prepare its files fails here")]
 
 mod lab;
 mod tree;

@@ -1,5 +1,5 @@
 //! A store that does not answer, answers after all, or answers wrongly: one good snapshot, or an error that says what is wrong.
-#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files fails here")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot prepare its files fails here")]
 
 mod lab;
 mod tree;

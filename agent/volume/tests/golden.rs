@@ -68,7 +68,12 @@ fn line(row: &Row, long: bool) -> String {
     );
     match &row.kind {
         Kind::File(content) => {
-            let hash: String = content.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hash: String = content
+                .sha256
+                .iter()
+                .flat_map(|byte| [byte >> 4, byte & 0xf])
+                .filter_map(|n| char::from_digit(n.into(), 16))
+                .collect();
             write!(line, "\tfile {} {hash}", content.size).unwrap();
             for segment in content.segments.iter().flatten() {
                 write!(line, " {}+{}", segment.offset, segment.length).unwrap();
@@ -196,7 +201,8 @@ fn save(runtime: &Runtime, repository: &Repository, keys: &Keys, source: &Path) 
 fn lines(from: u32, count: u32) -> Vec<u8> {
     (from..from + count)
         .map(|n| format!("line {:08x} of a golden file\n", n.wrapping_mul(2_654_435_761)))
-        .collect::<String>()
+        .collect::<Vec<_>>()
+        .concat()
         .into()
 }
 

@@ -1,5 +1,5 @@
 //! Any sequence of changes, backups, crashes, restores, expiry and prunes leaves each snapshot that lives equal to a plain copy.
-#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files fails here")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot prepare its files fails here")]
 
 mod lab;
 mod tree;

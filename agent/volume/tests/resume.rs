@@ -1,5 +1,5 @@
 //! A session that dies leaves what it had finished, and the next one goes on from there.
-#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files fails here")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot prepare its files fails here")]
 
 mod lab;
 mod tree;

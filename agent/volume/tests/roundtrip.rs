@@ -1,5 +1,5 @@
 //! What is saved comes back as it was, and what did not change costs nothing.
-#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its files fails here")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot prepare its files fails here")]
 
 mod lab;
 mod tree;
