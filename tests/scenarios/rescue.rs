@@ -123,12 +123,18 @@ fn a_wrong_or_missing_identity_is_told_and_nothing_is_written() -> Result<()> {
     Ok(())
 }
 
-/// What a person does by hand after a first snapshot: no script, no recipe.
+/// What a person does by hand after a first snapshot that found no frame to share: no script, no recipe.
 #[test]
 fn the_packs_of_a_first_snapshot_are_a_tar_for_age_zstd_and_tar() -> Result<()> {
     for (keys, decrypt) in [(Keys::None, "cat \"$f\""), (Keys::Age, "age -d -i \"$ID\" \"$f\"")] {
         let stage = Stage::new(keys)?;
-        stage.build()?;
+        let directory = stage.source().join("directory");
+        std::fs::create_dir_all(&directory)?;
+        std::fs::write(directory.join("large"), stage::noise(3_000_000, 1))?;
+        std::fs::write(directory.join("small"), stage::noise(5000, 2))?;
+        std::fs::write(directory.join("empty"), "")?;
+        std::fs::hard_link(directory.join("large"), stage.source().join("another name"))?;
+        std::os::unix::fs::symlink("directory/small", stage.source().join("link"))?;
         stage.back_up(&stage.directory())?;
         let target = tempfile::tempdir()?;
         let script = format!(
