@@ -9,7 +9,7 @@ use crate::{
     layout::{SnapshotId, VolumeName},
     session::SessionId,
     signature::{self, PublicKey, Purpose, Unsigned},
-    table::{MetaRef, PackId},
+    table::{Kind, MetaRef, PackId, Row},
 };
 
 /// Longest commit object in bytes.
@@ -108,6 +108,22 @@ pub struct Entries {
     pub unstable: u64,
     /// Files that could not be read.
     pub unreadable: u64,
+}
+
+impl Entries {
+    /// Counts a row.
+    pub fn count(&mut self, row: &Row) {
+        match &row.kind {
+            Kind::Directory => self.directories += 1,
+            Kind::File(_) => self.files += 1,
+            Kind::Symlink { .. } => self.symlinks += 1,
+            Kind::Hardlink { .. } => self.hardlinks += 1,
+            Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. } => self.specials += 1,
+            Kind::Socket => self.sockets += 1,
+        }
+        self.unstable += u64::from(row.flags.unstable);
+        self.unreadable += u64::from(row.flags.unreadable);
+    }
 }
 
 /// Bytes of a snapshot and of the run that made it.

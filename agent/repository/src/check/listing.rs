@@ -9,7 +9,7 @@ use crate::{
     layout::{self, Beside, SnapshotId},
     pack_set::PackSet,
     session::SessionId,
-    store::{self, ErrorKind, Key, Listed, ObjectStore},
+    store::{self, ErrorKind, Key, ObjectStore, each},
     table::{PackKind, PackRef},
 };
 
@@ -93,19 +93,6 @@ pub(super) async fn list(store: &dyn ObjectStore) -> Result<Listing> {
     .await?;
     all.configs.sort_unstable();
     Ok(all)
-}
-
-/// Hands over all objects under a prefix, in order; no more than a page is held.
-async fn each(store: &dyn ObjectStore, prefix: &str, mut take: impl FnMut(&Listed)) -> store::Result<()> {
-    let mut after: Option<Key> = None;
-    loop {
-        let page = store.list(prefix, after.as_ref()).await?;
-        page.objects.iter().for_each(&mut take);
-        match page.objects.into_iter().last() {
-            Some(last) if page.more => after = Some(last.key),
-            _ => return Ok(()),
-        }
-    }
 }
 
 /// The objects of one snapshot follow one another in a listing.

@@ -13,7 +13,7 @@ use crate::{
     layout::{self, Beside, SnapshotId},
     pack_set::PackSet,
     read::{meta::MetaReader, packs, rows},
-    table::{Extent, Kind, MetaRef, PackKind, PackRef, Row, merkle::Merkle, order},
+    table::{Extent, MetaRef, PackKind, PackRef, Row, merkle::Merkle, order},
 };
 
 /// Length of the two zero blocks that end a tar stream.
@@ -129,7 +129,7 @@ impl Tally {
         }
         self.last = Some(row.path.clone());
         self.merkle.add(row);
-        self.count(row);
+        self.entries.count(row);
         for extent in extents {
             let pack = extent.pack.of(PackKind::Data);
             self.refs.add(pack, extent.take.into());
@@ -139,20 +139,6 @@ impl Tally {
                 self.outside.get_or_insert_with(|| (pack, extent.offset, row.path.clone()));
             }
         }
-    }
-
-    fn count(&mut self, row: &Row) {
-        let e = &mut self.entries;
-        match &row.kind {
-            Kind::Directory => e.directories += 1,
-            Kind::File(_) => e.files += 1,
-            Kind::Symlink { .. } => e.symlinks += 1,
-            Kind::Hardlink { .. } => e.hardlinks += 1,
-            Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. } => e.specials += 1,
-            Kind::Socket => e.sockets += 1,
-        }
-        e.unstable += u64::from(row.flags.unstable);
-        e.unreadable += u64::from(row.flags.unreadable);
     }
 }
 

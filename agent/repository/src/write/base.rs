@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use crate::{
     error::{Class, Error, Result},
     pack_set::PackSet,
-    pack_table::PackTable,
     read::{meta::MetaReader, rows},
     table::{BlockRef, Extent, MetaRef, PackId, PackKind, StoredRow, order},
 };
@@ -96,11 +95,6 @@ pub(super) fn known_frames(
     let kept = |frame: &MetaRef| !gathered.contains(&frame.pack) && !excluded.contains(frame.pack.of(PackKind::Meta));
     // A root agrees with that of a table that changed nowhere, and with no other.
     roots.iter().copied().chain(frames()).filter(kept).map(|frame| (frame.sha256, frame)).collect()
-}
-
-/// Rows of packs that no session's own table may have: they go into the next table that is signed.
-pub(super) fn adopted(tables: impl IntoIterator<Item = PackTable>) -> PackTable {
-    PackTable(tables.into_iter().flat_map(|t| t.0).collect())
 }
 
 #[cfg(test)]

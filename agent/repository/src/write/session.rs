@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::{
-    base::{self, BaseRows, leave_out},
+    base::{BaseRows, leave_out},
     part::Part,
     snapshot::SnapshotWriter,
     uploads::create,
@@ -253,7 +253,7 @@ impl Session {
             match Part::open(&key, &object, &self.plan.keys.part) {
                 Ok(part) => {
                     blocks.extend(part.blocks);
-                    self.adopted = base::adopted([std::mem::take(&mut self.adopted), part.packs]);
+                    self.adopted.0.extend(part.packs.0);
                 }
                 Err(reason) => {
                     tracing::warn!(%key, reason, "Left out the rest of a partial table");

@@ -199,21 +199,11 @@ impl SnapshotWriter {
     }
 
     fn count(&mut self, row: &Row) {
-        let e = &mut self.entries;
         self.rows += 1;
-        match &row.kind {
-            Kind::Directory => e.directories += 1,
-            Kind::File(content) => {
-                e.files += 1;
-                self.counts.logical = self.counts.logical.saturating_add(content.size);
-            }
-            Kind::Symlink { .. } => e.symlinks += 1,
-            Kind::Hardlink { .. } => e.hardlinks += 1,
-            Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. } => e.specials += 1,
-            Kind::Socket => e.sockets += 1,
+        self.entries.count(row);
+        if let Kind::File(content) = &row.kind {
+            self.counts.logical = self.counts.logical.saturating_add(content.size);
         }
-        e.unstable += u64::from(row.flags.unstable);
-        e.unreadable += u64::from(row.flags.unreadable);
     }
 
     fn block(&mut self, block: Block) -> Result<()> {
