@@ -196,7 +196,7 @@ mod tests {
     fn its_bytes_never_change() {
         let (config, root) = config();
         let object = config.sign(&root);
-        expect_test::expect![[r#"{"format":"tarext/1","min_reader":1,"min_writer":1,"id":"01KB0000000000000000000000","created":"2026-11-18T11:06:40Z","epoch":1,"keys":1,"chunk":{"algo":"fastcdc-v2020","level":2,"min":65536,"avg":262144,"max":1048576},"pack":16777216,"bundle":262144,"small_max":262144,"zstd":1,"gc":{"session_max_s":86400,"grace_s":259200,"retire_below":0.5},"recipients":["age1x"],"signers":["EzSem20Ws2lKlTPVriHP2EAg6/OVVz7pOcaO3HACYRY="],"root":"iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=","sig":"Z3csqbjBXFWiVu+tWzbu00Y30i7FlP5vQylpkp3TtG29xR43jXX8/KM8EAAFD7dnEC2Zzby32kUGqnhbAlYVDw=="}"#]].assert_eq(std::str::from_utf8(&object).expect("text"));
+        expect_test::expect![[r#"{"format":"tarext/1","min_reader":1,"min_writer":1,"id":"01KB0000000000000000000000","created":"2026-11-18T11:06:40Z","epoch":1,"keys":1,"chunk":{"algo":"fastcdc-v2020","level":2,"min":32768,"avg":131072,"max":524288},"pack":16777216,"bundle":262144,"small_max":262144,"zstd":1,"gc":{"session_max_s":86400,"grace_s":259200,"retire_below":0.5},"recipients":["age1x"],"signers":["EzSem20Ws2lKlTPVriHP2EAg6/OVVz7pOcaO3HACYRY="],"root":"iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=","sig":"obrtaAqXAQt1mkX67fB67UT/p6nQnH/EOrqx9PEmLUNsga2l63S4JAJ5Xr4cFek95QesfPlFqtJkz/pb1BwyDA=="}"#]].assert_eq(std::str::from_utf8(&object).expect("text"));
         assert_eq!(RepoConfig::parse(&object), Ok(config));
     }
 

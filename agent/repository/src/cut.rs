@@ -15,8 +15,8 @@ pub struct ChunkSizes {
     pub max: u32,
 }
 
-/// 256 KiB: a change of 1 % of a database's pages re-uploads a third of the file; chunks of 1 MiB would re-upload five sixths.
-pub const DEFAULT_SIZES: ChunkSizes = ChunkSizes { min: 64 << 10, avg: 256 << 10, max: 1 << 20 };
+/// 128 KiB: a change of 1 % of a database's pages stores a fifth of the file again; chunks of 256 KiB would store a third of it.
+pub const DEFAULT_SIZES: ChunkSizes = ChunkSizes { min: 32 << 10, avg: 128 << 10, max: 512 << 10 };
 
 /// Finds cut points. Equal bytes, sizes and seed give equal cuts, whatever the machine.
 #[derive(Debug)]
@@ -76,8 +76,11 @@ mod tests {
         bytes
     }
 
-    fn cuts(seed: u64, mut bytes: &[u8]) -> Vec<usize> {
-        let cutter = Cutter::new(DEFAULT_SIZES, seed);
+    /// The sizes of the first repositories.
+    const FIRST_SIZES: ChunkSizes = ChunkSizes { min: 64 << 10, avg: 256 << 10, max: 1 << 20 };
+
+    fn cuts(sizes: ChunkSizes, seed: u64, mut bytes: &[u8]) -> Vec<usize> {
+        let cutter = Cutter::new(sizes, seed);
         let mut lengths = Vec::new();
         while !bytes.is_empty() {
             let n = cutter.first(bytes);
@@ -94,17 +97,19 @@ mod tests {
         expect_test::expect![
             "[349306, 182844, 342136, 276446, 327931, 264860, 290318, 275049, 312181, 334417, 190240]"
         ]
-        .assert_eq(&format!("{:?}", cuts(0, &bytes)));
+        .assert_eq(&format!("{:?}", cuts(FIRST_SIZES, 0, &bytes)));
         expect_test::expect!["[330501, 274825, 337269, 294213, 327257, 327751, 275545, 472030, 327081, 137751, 41505]"]
-            .assert_eq(&format!("{:?}", cuts(0x0123_4567_89ab_cdef, &bytes)));
-        expect_test::expect!["[1048576, 1048576, 1048576]"].assert_eq(&format!("{:?}", cuts(0, &vec![0; 3 << 20])));
+            .assert_eq(&format!("{:?}", cuts(FIRST_SIZES, 0x0123_4567_89ab_cdef, &bytes)));
+        expect_test::expect!["[264712, 128525, 138913, 132335, 137431, 152283, 182257, 166095, 44191, 35750, 125680, 157588, 156829, 152351, 154097, 152433, 133101, 140809, 65691, 150916, 86339, 168092, 119310]"].assert_eq(&format!("{:?}", cuts(DEFAULT_SIZES, 0, &bytes)));
+        let zeros = vec![0; 1 << 20];
+        expect_test::expect!["[524288, 524288]"].assert_eq(&format!("{:?}", cuts(DEFAULT_SIZES, 0, &zeros)));
     }
 
     #[test]
     fn a_cut_looks_only_at_a_largest_chunk_so_reading_in_pieces_changes_nothing() {
         let bytes = noise(4 << 20);
         let cutter = Cutter::new(DEFAULT_SIZES, 7);
-        assert_eq!(cutter.first(&bytes), cutter.first(&bytes[..1 << 20]));
+        assert_eq!(cutter.first(&bytes), cutter.first(&bytes[..DEFAULT_SIZES.max as usize]));
         assert_eq!(cutter.first(&bytes[..10]), 10);
         assert_eq!(cutter.first(&[]), 0);
     }

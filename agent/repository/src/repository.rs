@@ -132,7 +132,7 @@ impl Repository {
     }
 
     /// The content of an object that may be an age file.
-    pub fn open_object(&self, key: &Key, object: &[u8], identity: &Identity) -> Result<Vec<u8>> {
+    pub fn open_object(&self, key: &Key, object: &[u8], identity: &Identity) -> Result<Bytes> {
         seal::decrypt(object, identity).map_err(|source| self.explain(key, source, identity))
     }
 

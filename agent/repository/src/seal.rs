@@ -10,9 +10,10 @@ use age_core::{
     secrecy::ExposeSecret as _,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
+use bytes::Bytes;
 use chacha20poly1305::{
     ChaCha20Poly1305, KeyInit as _, XChaCha20Poly1305,
-    aead::{Aead as _, Payload},
+    aead::{Aead as _, AeadInOut as _, Payload},
 };
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
@@ -213,9 +214,9 @@ pub fn is_age(first: &[u8]) -> bool {
 }
 
 /// The content of a whole object that is an age file, or the object itself where it is none.
-pub fn decrypt(object: &[u8], identity: &Identity) -> Result<Vec<u8>, Error> {
+pub fn decrypt(object: &[u8], identity: &Identity) -> Result<Bytes, Error> {
     if !is_age(object) {
-        return Ok(object.to_vec());
+        return Ok(Bytes::copy_from_slice(object));
     }
     let opened = Opened::new(object, identity)?;
     let plain = opened.plain_length(object.len() as u64)?;
@@ -276,24 +277,25 @@ impl Opened {
     }
 
     /// Decrypts the range from the bytes of its [`Self::stored_range`]; `total` is the plain length of the file.
-    pub fn decrypt(&self, plain: Range<u64>, ciphertext: &[u8], total: u64) -> Result<Vec<u8>, Error> {
+    pub fn decrypt(&self, plain: Range<u64>, ciphertext: &[u8], total: u64) -> Result<Bytes, Error> {
         let first = plain.start / CHUNK;
         let last = total.saturating_sub(1) / CHUNK;
         let mut bytes = Vec::with_capacity(ciphertext.len());
-        for (i, chunk) in ciphertext.chunks(usize::try_from(CHUNK + TAG).unwrap_or(usize::MAX)).enumerate() {
-            let number = first + i as u64;
+        for (number, chunk) in (first..).zip(ciphertext.chunks(usize::try_from(CHUNK + TAG).unwrap_or(usize::MAX))) {
+            let (chunk, tag) = chunk.split_last_chunk::<16>().ok_or(Error::Damaged("it is cut short"))?;
             let mut nonce = [0; 12];
             nonce[3..11].copy_from_slice(&number.to_be_bytes());
             nonce[11] = u8::from(number == last);
-            let opened = self.cipher.decrypt(&nonce.into(), chunk);
-            bytes.extend_from_slice(&opened.map_err(|_| Error::Damaged("a chunk of it was changed"))?);
+            let from = bytes.len();
+            bytes.extend_from_slice(chunk);
+            let opened =
+                self.cipher.decrypt_inout_detached(&nonce.into(), &[], bytes[from..].as_mut().into(), tag.into());
+            opened.map_err(|_| Error::Damaged("a chunk of it was changed"))?;
         }
         let skip = usize::try_from(plain.start - first * CHUNK).unwrap_or(usize::MAX);
         let take = usize::try_from(plain.end - plain.start).unwrap_or(usize::MAX);
         let end = skip.checked_add(take).filter(|end| *end <= bytes.len()).ok_or(Error::Damaged("it is cut short"))?;
-        bytes.truncate(end);
-        bytes.drain(..skip);
-        Ok(bytes)
+        Ok(Bytes::from(bytes).slice(skip..end))
     }
 }
 
@@ -359,7 +361,7 @@ mod tests {
         for len in [1, 65_535, 65_536, 65_537, 200_000] {
             let plain = noise(len);
             let object = encrypt(&plain, std::slice::from_ref(&recipient)).expect("encrypts");
-            assert_eq!(decrypt(&object, &identity), Ok(plain.clone()));
+            assert_eq!(decrypt(&object, &identity).as_deref(), Ok(plain.as_slice()));
             let opened = Opened::new(&object[..object.len().min(2048)], &identity).expect("opens");
             let (stored, total) = (object.len() as u64, len as u64);
             assert_eq!(opened.plain_length(stored), Ok(total));

@@ -84,7 +84,7 @@ async fn recipe(
     let object = packs::sidecar(repository, &key, &Sidecar { bytes: named.bytes, sha256: named.sha256 }).await?;
     let text = repository.open_object(&key, &object, identity)?;
     let damaged = |what: &str| Error::Damaged { key: key.clone(), what: what.to_owned() };
-    let decoder = zstd::stream::read::Decoder::new(text.as_slice()).map_err(|_| damaged("it is no zstd frame"))?;
+    let decoder = zstd::stream::read::Decoder::new(&*text).map_err(|_| damaged("it is no zstd frame"))?;
     let mut plain = String::new();
     std::io::Read::read_to_string(&mut std::io::Read::take(decoder, RECIPE_BYTES_MAX), &mut plain)
         .map_err(|_| damaged("it does not decode to text"))?;

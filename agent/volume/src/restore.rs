@@ -3,7 +3,9 @@
 //! Three passes over the file table, none of which holds more than a batch: directories, files and specials; hard links; and the
 //! metadata of directories, deepest first.
 
+mod ahead;
 mod fetch;
+mod large;
 mod plan;
 mod write;
 
@@ -30,17 +32,22 @@ use crate::{
     backup::Counters,
     target::{NotSetList, Same, Target, TargetError, TargetPolicy},
 };
+use ahead::{Ahead, Job};
 pub use fetch::ExtentReader;
-use fetch::{Decoder, Fetched, can_open, fetch};
-use plan::{FilePlan, Wanted, Window, windows};
+use fetch::{Decoder, can_open};
+use large::LargeFile;
+use plan::{FilePlan, Wanted, windows};
+use write::FileWriter;
 pub use write::RestoreError;
-use write::{FileWriter, LargeFile};
 
 /// Memory of the rows and extents of one batch, in bytes (estimated).
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
-/// Windows that wait for a thread, beside the one that is offered and those that threads work on: with two threads 32 MiB.
-const WINDOWS_AHEAD: usize = 1;
+/// Windows that are being fetched or worked on: 32 MiB of stored bytes.
+const WINDOWS_MAX: usize = 4;
+
+/// Jobs that wait for a thread.
+const JOBS_WAITING_MAX: usize = 64;
 
 /// Entries that are listed as lost with their paths; all are counted.
 pub const LOST_MAX: usize = 1000;
@@ -267,20 +274,19 @@ impl Restore<'_> {
     fn batch(&self, files: Vec<FilePlan>) -> Result<(), RestoreError> {
         let writer = FileWriter { target: &self.target, losses: &self.losses, counters: self.counters };
         let (windows, large) = windows(files);
-        let large = large.into_iter().map(|(row, pieces)| writer.begin(row, pieces)).collect::<Result<Vec<_>, _>>()?;
-        let (sender, receiver) = sync_channel::<(Window, tokio::task::JoinHandle<Fetched>)>(WINDOWS_AHEAD);
+        let begin = |(row, frames)| LargeFile::begin(&writer, row, frames);
+        let large = large.into_iter().map(begin).collect::<Result<Vec<_>, _>>()?;
+        let (sender, receiver) = sync_channel::<Job>(JOBS_WAITING_MAX);
         let receiver = Mutex::new(receiver);
         let next = || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
-        let runtime = self.runtime;
         let decoders = (0..self.options.threads.max(1)).map(|_| Decoder::new()).collect::<Result<Vec<_>, _>>()?;
         let failed = Mutex::new(None);
         let failure = || failed.lock().unwrap_or_else(PoisonError::into_inner);
         let work = |mut decoder: Decoder| {
-            while let Some((window, task)) = next() {
-                // After a failure windows are still taken, without their bytes: others wait for their pieces' turn, and for room.
-                let fetched = if failure().is_some() { None } else { runtime.block_on(task).ok() };
-                let fetched = fetched.unwrap_or_default();
-                if let Err(error) = window_done(&writer, &large, &window, &fetched, &mut decoder) {
+            while let Some(job) = next() {
+                // After a failure jobs are still taken, without their bytes: others wait for their frames' turn, and for room.
+                let fetched = if failure().is_some() { Arc::default() } else { job.fetched(self.runtime) };
+                if let Err(error) = job.run(&writer, &large, &fetched, &mut decoder) {
                     failure().get_or_insert(error);
                 }
             }
@@ -289,12 +295,10 @@ impl Restore<'_> {
             for decoder in decoders {
                 scope.spawn(move || work(decoder));
             }
-            for window in windows {
-                let task = runtime.spawn(fetch(self.reader.clone(), wanted(&window)));
-                if failure().is_some() || sender.send((window, task)).is_err() {
-                    break;
-                }
-            }
+            let ahead = Ahead::new(self.runtime, &self.reader, WINDOWS_MAX);
+            let jobs = windows.into_iter().take_while(|_| failure().is_none()).flat_map(|window| ahead.jobs(window));
+            // The threads take jobs until the sender is dropped.
+            jobs.map(|job| sender.send(job)).take_while(Result::is_ok).for_each(drop);
             drop(sender);
         });
         failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
@@ -357,29 +361,6 @@ impl Restore<'_> {
             }
         }
         Ok(())
-    }
-}
-
-fn wanted(window: &Window) -> Vec<Wanted> {
-    match window {
-        Window::Files(files) => files.iter().flat_map(|f| f.wanted.iter().copied()).collect(),
-        Window::Piece { wanted, .. } => wanted.clone(),
-    }
-}
-
-fn window_done(
-    writer: &FileWriter<'_>,
-    large: &[LargeFile],
-    window: &Window,
-    fetched: &Fetched,
-    decoder: &mut Decoder,
-) -> Result<(), RestoreError> {
-    match window {
-        Window::Files(files) => writer.files(files, fetched, decoder),
-        Window::Piece { file, number, wanted } => match large.get(*file) {
-            Some(file) => writer.piece(file, *number, wanted, fetched, decoder),
-            None => Err(Error::Bug("a piece of no file").into()),
-        },
     }
 }
 

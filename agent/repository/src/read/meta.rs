@@ -59,7 +59,7 @@ impl MetaReader {
         } else {
             let key = layout::pack(pack.of(PackKind::Meta));
             let object = self.repository.store().get(&key).await?;
-            let plain = Bytes::from(self.repository.open_object(&key, &object, &self.identity)?);
+            let plain = self.repository.open_object(&key, &object, &self.identity)?;
             if self.held.len() >= PACKS_HELD_MAX {
                 self.held.pop_front();
             }

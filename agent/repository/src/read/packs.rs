@@ -122,8 +122,10 @@ impl PackReader {
         let plain = u64::from(range.start)..u64::from(range.end);
         let stored = opened.stored_range(plain.clone(), row.stored.into());
         let ciphertext = self.repository.store().get_range(&key, stored).await?;
-        let opened = opened.decrypt(plain, &ciphertext, row.plain.into());
-        opened.map(Bytes::from).map_err(|source| Error::Seal { key, source })
+        let decrypted = move || opened.decrypt(plain, &ciphertext, row.plain.into());
+        let decrypted =
+            tokio::task::spawn_blocking(decrypted).await.map_err(|_| Error::Bug("a decryption panicked"))?;
+        decrypted.map_err(|source| Error::Seal { key, source })
     }
 
     async fn whole(&self, key: &Key, row: &PackRow) -> Result<Bytes> {
@@ -135,7 +137,7 @@ impl PackReader {
             });
         }
         if is_age(&object) {
-            return Ok(Bytes::from(self.repository.open_object(key, &object, &self.identity)?));
+            return self.repository.open_object(key, &object, &self.identity);
         }
         Ok(object)
     }

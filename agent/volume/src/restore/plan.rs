@@ -30,18 +30,18 @@ pub(super) struct FilePlan {
     pub(super) wanted: Vec<Wanted>,
 }
 
-/// Content of several files, or a piece of one large file, that is fetched together.
+/// Content of several files, or frames of one large file, that are fetched together.
 #[derive(Debug)]
 pub(super) enum Window {
     /// Whole files.
     Files(Vec<FilePlan>),
-    /// A piece of the large file of that number.
-    Piece {
+    /// Frames of one large file, one after another.
+    Frames {
         /// The large file, among those of the batch.
         file: usize,
-        /// Which piece of it, from 0.
-        number: u32,
-        /// Its parts of frames.
+        /// Which of its frames is the first of these, from 0.
+        first: u32,
+        /// The frames.
         wanted: Vec<Wanted>,
     },
 }
@@ -68,7 +68,7 @@ pub(super) fn content(row: &Row) -> Option<Vec<Wanted>> {
     (at == length).then_some(wanted)
 }
 
-/// Sorts a batch by place and splits it into windows; gives the large files that are cut into pieces.
+/// Sorts a batch by place and splits it into windows; gives the large files, each with the number of its frames.
 pub(super) fn windows(mut files: Vec<FilePlan>) -> (Vec<Window>, Vec<(Row, u32)>) {
     files.sort_by_key(|f| f.wanted.first().map(|w| (w.extent.pack, w.extent.offset, w.extent.skip)));
     let (mut windows, mut large) = (Vec::new(), Vec::new());
@@ -80,14 +80,13 @@ pub(super) fn windows(mut files: Vec<FilePlan>) -> (Vec<Window>, Vec<(Row, u32)>
             bytes = 0;
         }
         if stored > WINDOW_BYTES {
-            let pieces = pieces(file.wanted);
-            let number = large.len();
-            large.push((file.row, u32::try_from(pieces.len()).unwrap_or(u32::MAX)));
-            windows.extend(pieces.into_iter().zip(0..).map(|(wanted, n)| Window::Piece {
-                file: number,
-                number: n,
-                wanted,
-            }));
+            let mut first = 0;
+            for wanted in pieces(file.wanted) {
+                let frames = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
+                windows.push(Window::Frames { file: large.len(), first, wanted });
+                first += frames;
+            }
+            large.push((file.row, first));
         } else {
             // Files of one bundle share its frame; counting it for each of them would make windows too small.
             let same_frame = |f: &FilePlan| {
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_file_is_cut_into_pieces_and_small_files_go_together() {
+    fn a_large_file_is_fetched_in_several_windows_and_small_files_go_together() {
         let large: Vec<Extent> = (0..40).map(|n| extent(n, 0, 2 << 20)).collect();
         let plan = |path: &str, member: Vec<Extent>| {
             let size = member.iter().map(|e| u64::from(e.take)).sum();
@@ -210,10 +209,10 @@ mod tests {
             .iter()
             .map(|w| match w {
                 Window::Files(f) => f.iter().map(|f| String::from_utf8_lossy(&f.row.path).into_owned()).collect(),
-                Window::Piece { file, number, wanted } => format!("{file}.{number}:{}", wanted.len()),
+                Window::Frames { file, first, wanted } => format!("{file}.{first}:{}", wanted.len()),
             })
             .collect();
-        assert_eq!(shown, ["0.0:8", "0.1:8", "0.2:8", "0.3:8", "0.4:8", "ab"]);
-        assert_eq!(large.iter().map(|(_, pieces)| *pieces).collect::<Vec<_>>(), [5]);
+        assert_eq!(shown, ["0.0:8", "0.8:8", "0.16:8", "0.24:8", "0.32:8", "ab"]);
+        assert_eq!(large.iter().map(|(_, frames)| *frames).collect::<Vec<_>>(), [40]);
     }
 }

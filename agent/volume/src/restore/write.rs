@@ -1,6 +1,4 @@
-//! The threads that make files of fetched bytes: decode, write, hash, compare, finish.
-
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+//! Making whole files of fetched bytes: decode, write, hash, compare, finish. Files that several threads share are in `large`.
 
 use sha2::{Digest as _, Sha256};
 use trysail_repository::{
@@ -15,7 +13,7 @@ use super::{
 };
 use crate::{
     backup::Counters,
-    target::{Output, Target, TargetError},
+    target::{Target, TargetError},
 };
 
 /// What ends a restore.
@@ -29,23 +27,6 @@ pub enum RestoreError {
     Target(TargetError),
 }
 
-/// A large file of which several threads write pieces. Its hash takes them in order.
-#[derive(Debug)]
-pub(super) struct LargeFile {
-    row: Row,
-    pieces: u32,
-    state: Mutex<LargeState>,
-    turn: Condvar,
-}
-
-#[derive(Debug)]
-struct LargeState {
-    output: Option<Output>,
-    hash: Sha256,
-    next: u32,
-    lost: Option<String>,
-}
-
 /// Writes files into a target and notes what is lost.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FileWriter<'a> {
@@ -54,11 +35,8 @@ pub(super) struct FileWriter<'a> {
     pub(super) counters: &'a Counters,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn expected(row: &Row) -> [u8; 32] {
+/// The SHA-256 that the file table says.
+pub(super) fn expected(row: &Row) -> [u8; 32] {
     match &row.kind {
         Kind::File(content) => content.sha256,
         _ => [0; 32],
@@ -67,7 +45,7 @@ fn expected(row: &Row) -> [u8; 32] {
 
 impl FileWriter<'_> {
     /// Notes a failure of one file; errors that every file would meet end the restore.
-    fn failed(&self, row: &Row, error: FileError) -> Result<(), RestoreError> {
+    pub(super) fn failed(&self, row: &Row, error: FileError) -> Result<(), RestoreError> {
         match error {
             FileError::Target(error) if error.is_fatal() => Err(RestoreError::Target(error)),
             FileError::Target(error) => {
@@ -120,80 +98,11 @@ impl FileWriter<'_> {
         self.counters.entries.add(1);
         Ok(())
     }
-
-    /// Begins a large file.
-    pub(super) fn begin(&self, row: Row, pieces: u32) -> Result<LargeFile, RestoreError> {
-        let (output, lost) = match self.target.create_file(&row) {
-            Ok(output) => (Some(output), None),
-            Err(error) => {
-                self.failed(&row, error.into())?;
-                (None, Some(String::new()))
-            }
-        };
-        let state = LargeState { output, hash: Sha256::new(), next: 0, lost };
-        Ok(LargeFile { row, pieces, state: Mutex::new(state), turn: Condvar::new() })
-    }
-
-    /// Writes a piece of a large file; the last one finishes it. Pieces are handed out in order, so the ones waited for are under way.
-    pub(super) fn piece(
-        &self,
-        file: &LargeFile,
-        number: u32,
-        wanted: &[Wanted],
-        fetched: &Fetched,
-        decoder: &mut Decoder,
-    ) -> Result<(), RestoreError> {
-        let mut state = lock(&file.state);
-        while state.next != number {
-            state = file.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        let written = write_piece(&mut state, wanted, fetched, decoder);
-        self.counters.read.add(wanted.iter().map(|w| u64::from(w.extent.take)).sum());
-        state.next += 1;
-        let last = state.next == file.pieces;
-        let finished = match written {
-            Ok(()) if last && state.lost.is_none() => self.finish(file, &mut state),
-            other => other,
-        };
-        let result = finished.or_else(|error| {
-            let known = state.lost.replace(String::new()).is_some();
-            state.output = None;
-            if known { Ok(()) } else { self.failed(&file.row, error) }
-        });
-        file.turn.notify_all();
-        result
-    }
-
-    fn finish(&self, file: &LargeFile, state: &mut LargeState) -> Result<(), FileError> {
-        if <[u8; 32]>::from(state.hash.clone().finalize()) != expected(&file.row) {
-            return Err(FileError::Hash);
-        }
-        if let Some(output) = state.output.take() {
-            output.finish(&file.row)?;
-            self.counters.entries.add(1);
-        }
-        Ok(())
-    }
-}
-
-fn write_piece(
-    state: &mut LargeState,
-    wanted: &[Wanted],
-    fetched: &Fetched,
-    decoder: &mut Decoder,
-) -> Result<(), FileError> {
-    let LargeState { output: Some(output), hash, lost: None, .. } = state else { return Ok(()) };
-    for Wanted { extent, at } in wanted {
-        let plain = fetched.decode(extent, decoder)?;
-        hash.update(plain);
-        output.write_at(*at, plain)?;
-    }
-    Ok(())
 }
 
 /// Why one file is not restored.
 #[derive(Debug)]
-enum FileError {
+pub(super) enum FileError {
     Target(TargetError),
     Repository(Error),
     Hash,
