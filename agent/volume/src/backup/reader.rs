@@ -37,9 +37,6 @@ const SHARED_CONTENT_MIN: u64 = 4096;
 /// Rows that may wait for a bundle to be complete.
 const WAITING_ROWS_MAX: usize = 8192;
 
-/// Pieces of one large file that are held back until it is known that it did not change: 16 GiB of content. A larger file is read once.
-const HELD_PIECES_MAX: usize = 64 << 10;
-
 /// Bytes read at once while a file is cut.
 const READ_BYTES: usize = 1 << 20;
 
@@ -91,6 +88,7 @@ pub(super) struct Reader<'a> {
     pub(super) problems: &'a mut Problems,
     pub(super) began: Time,
     pub(super) time_limit: Duration,
+    pub(super) held_pieces_max: usize,
     pub(super) state: State,
 }
 
@@ -315,6 +313,7 @@ impl Reader<'_> {
                 Ok(false) => tries += 1,
                 Err(Unread::Stop(stop)) => return Err(stop),
                 Err(Unread::Source(error)) => {
+                    self.send(Item::Abandon)?;
                     let problem = Problem::refused(&visit.row.path, Action::Read, error);
                     return self.unreadable(visit, problem, walk);
                 }
@@ -415,7 +414,7 @@ impl Reader<'_> {
                 chunk.resize(chunk.len() + padding, 0);
             }
             held.push(Piece::Whole(self.frame(chunk, FrameKind::Chunk, Vec::new()).map_err(Stop::from)?));
-            if streaming || held.len() >= HELD_PIECES_MAX {
+            if streaming || held.len() >= self.held_pieces_max {
                 streaming = true;
                 self.release(&mut held)?;
             }
