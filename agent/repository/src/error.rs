@@ -169,7 +169,9 @@ impl Error {
         match self {
             Self::Store(error) => match error.kind {
                 ErrorKind::Transient | ErrorKind::Full => Class::Transient,
-                ErrorKind::Denied | ErrorKind::ClockSkew | ErrorKind::WrongRegion => Class::Denied,
+                ErrorKind::Denied | ErrorKind::ClockSkew | ErrorKind::WrongRegion | ErrorKind::Untrusted => {
+                    Class::Denied
+                }
                 ErrorKind::Missing | ErrorKind::NoBucket => Class::Missing,
                 ErrorKind::Corrupt => Class::Corrupt,
                 ErrorKind::Invalid | ErrorKind::TooMany => Class::Invalid,

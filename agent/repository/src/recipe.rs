@@ -113,6 +113,13 @@ impl RecipeWriter {
         }
     }
 
+    /// Takes back the extents of the member that is being added.
+    pub(crate) fn abandon_member(&mut self) {
+        if let Some(from) = self.open.take() {
+            self.lines.truncate(from as usize);
+        }
+    }
+
     /// Ends the member.
     pub(crate) fn end_member(&mut self) -> std::io::Result<()> {
         let Some(from) = self.open.take() else { return Ok(()) };

@@ -12,7 +12,7 @@ pub mod retry;
 pub mod s3;
 mod shared;
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -153,12 +153,14 @@ pub struct Error {
     pub key: String,
     /// Status, code and message of the store, without credentials or URLs' query strings.
     pub detail: String,
+    /// How long the store asks to be left alone (`Retry-After`).
+    pub retry_after: Option<Duration>,
 }
 
 impl Error {
     /// An error of that kind on that key.
     pub fn new(kind: ErrorKind, key: impl fmt::Display, detail: impl fmt::Display) -> Self {
-        Self { kind, key: key.to_string(), detail: detail.to_string() }
+        Self { kind, key: key.to_string(), detail: detail.to_string(), retry_after: None }
     }
 }
 
@@ -176,6 +178,8 @@ pub enum ErrorKind {
     ClockSkew,
     /// The bucket is in another region than the one named.
     WrongRegion,
+    /// The store cannot show that it is the one named: its certificate is not trusted, expired, or for another name.
+    Untrusted,
     /// The store has no room left.
     Full,
     /// The request did not reach the store or the store was busy; whether a write took effect is unknown.
@@ -196,6 +200,7 @@ impl fmt::Display for ErrorKind {
             Self::Denied => "access denied",
             Self::ClockSkew => "clocks differ",
             Self::WrongRegion => "wrong region",
+            Self::Untrusted => "the store is not trusted",
             Self::Full => "the store is full",
             Self::Transient => "the store did not answer",
             Self::Corrupt => "the store's answer is damaged",

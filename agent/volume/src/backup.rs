@@ -42,6 +42,9 @@ pub const PROBLEMS_MAX: usize = 1000;
 /// Time between checkpoints: what a killed session uploads again at most.
 pub const CHECKPOINT_EVERY: Duration = Duration::from_mins(1);
 
+/// Pieces of one large file that are held back until it is known that it did not change: some 9 GiB of content. A larger file is read once.
+pub const HELD_PIECES_MAX: usize = 64 << 10;
+
 /// How a backup is made.
 #[derive(Debug, Clone)]
 pub struct BackupOptions {
@@ -53,6 +56,8 @@ pub struct BackupOptions {
     pub now: Timestamp,
     /// Time between checkpoints.
     pub checkpoint_every: Duration,
+    /// Pieces of one large file that are held back; of a file with more of them, no second reading is tried.
+    pub held_pieces_max: usize,
 }
 
 /// A number that one thread changes and others look at.
@@ -154,7 +159,7 @@ pub enum BackupError {
 /// entries are no errors: they are in the report, and the snapshot says which they are.
 pub fn backup(
     repository: &Repository,
-    session: Session,
+    mut session: Session,
     source: &Path,
     options: &BackupOptions,
     counters: &Counters,
@@ -206,6 +211,7 @@ pub fn backup(
             problems: &mut problems,
             began: time(options.now),
             time_limit,
+            held_pieces_max: options.held_pieces_max,
             state: State::default(),
         };
         let walked = reader.run(walk);

@@ -7,6 +7,7 @@
 mod compare;
 mod directories;
 mod error;
+mod leftovers;
 mod made;
 mod metadata;
 mod output;
@@ -42,10 +43,7 @@ const LOST_AND_FOUND: &[u8] = b"lost+found";
 /// Longest target of a symbolic link in bytes. Source: Linux `PATH_MAX` with its terminator.
 const LINK_BYTES_MAX: usize = 4095;
 
-/// Beginning of the name of a file that replaces another when it is finished.
-const TEMPORARY: &str = ".trysail-restore-";
-
-/// Tries to find an unused temporary name: those in the way are left from runs that were killed.
+/// Tries to find an unused temporary name: those in the way are of the volume, or of another run.
 const TEMPORARY_TRIES_MAX: usize = 1000;
 
 /// Volumes are restored with the file systems that are mounted in them.
@@ -119,10 +117,12 @@ impl Target {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Makes a directory, open to its owner only until [`Target::finish_directory`]. The root is there already.
+    /// Makes a directory, open to its owner only until [`Target::finish_directory`]. The root is there already. What a killed run left in a
+    /// directory is removed.
     pub fn make_directory(&self, row: &Row) -> Result<(), TargetError> {
         expect_kind(row, row.kind == Kind::Directory)?;
         if row.path.is_empty() {
+            self.sweep(&self.shared.root, b".");
             return Ok(());
         }
         let (parent, name) = self.place(&row.path)?;
@@ -132,7 +132,11 @@ impl Target {
                 let found = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW);
                 let found = found.map_err(|error| TargetError::failed(&row.path, Step::Examine, error))?;
                 match FileType::from_raw_mode(found.st_mode) {
-                    FileType::Directory => return self.open_up(&row.path, found.st_mode),
+                    FileType::Directory => {
+                        self.open_up(&row.path, found.st_mode)?;
+                        self.sweep(&parent, name);
+                        return Ok(());
+                    }
                     FileType::Symlink => return Err(blocked(row, "a symbolic link")),
                     _ => remove(&parent, name, &row.path)?,
                 }
@@ -286,14 +290,20 @@ impl Target {
     fn temporary(&self, parent: &OwnedFd) -> Result<(File, Option<Vec<u8>>), Errno> {
         for _ in 0..TEMPORARY_TRIES_MAX {
             let number = self.shared.temporary.fetch_add(1, Ordering::Relaxed);
-            let name = format!("{TEMPORARY}{number}").into_bytes();
-            match new_file(parent, &name) {
+            match leftovers::make(parent, number) {
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(error),
-                Ok(file) => return Ok((file, Some(name))),
+                Ok((file, name)) => return Ok((file, Some(name))),
             }
         }
         Err(Errno::EXIST)
+    }
+
+    /// Removes what a killed run left in a directory that was there before. An empty target has nothing of the kind.
+    fn sweep(&self, parent: &OwnedFd, name: &[u8]) {
+        if self.shared.policy != TargetPolicy::Empty {
+            leftovers::sweep(parent, name);
+        }
     }
 
     /// Lets the owner of a directory that was there before work in it; its own mode comes back when it is finished.

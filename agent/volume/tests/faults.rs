@@ -1,21 +1,28 @@
-//! A store that does not answer, answers after all, or answers wrongly: one good snapshot, or an error that says what is wrong.
+//! A store that does not answer, answers after all, or answers wrongly, and a source that cannot be read to its end: one good snapshot,
+//! or an error that says what is wrong.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot prepare its files fails here")]
 
 mod lab;
 mod tree;
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, os::unix::fs::FileExt as _, thread};
 
 use lab::{Lab, Sealing, noise, numbers, options, scratch, sized, summary, whole};
+use rustix::io::Errno;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    apply_filter,
+};
 use tempfile::TempDir;
 use tree::rows;
 use trysail_repository::{
+    check::{CheckOptions, Subset, check},
     layout,
     store::{ErrorKind, memory::Memory, retry::Retry},
     table::{Kind, Row},
     testing::{Fault, Faulty, Op},
 };
-use trysail_volume::target::TargetPolicy;
+use trysail_volume::{backup::BackupOptions, export::export, target::TargetPolicy};
 
 fn source() -> TempDir {
     let source = scratch();
@@ -134,4 +141,89 @@ fn answers_that_are_cut_or_flipped_during_a_restore_are_noticed_and_never_become
     }
     assert!(failed > 0 && lossy > 0, "{failed} failed, {lossy} lossy");
     summary("damaged answers", &format!("{failed} restores failed, {lossy} had losses, {harmless} were not hit"));
+}
+
+/// Number of the system call `pread64`. Source: Linux `asm/unistd_64.h` of x86-64, `asm-generic/unistd.h` of others.
+const PREAD64: i64 = if cfg!(target_arch = "x86_64") { 17 } else { 67 };
+
+/// Runs work on a thread for which the kernel fails every read at or after an offset with `EIO`, as a disk with bad sectors does.
+fn where_reads_fail_from<T: Send>(offset: u64, work: impl FnOnce() -> T + Send) -> T {
+    let late = SeccompCondition::new(3, SeccompCmpArgLen::Qword, SeccompCmpOp::Ge, offset).unwrap();
+    let rules = [(PREAD64, vec![SeccompRule::new(vec![late]).unwrap()])].into();
+    let eio = SeccompAction::Errno(Errno::IO.raw_os_error().unsigned_abs());
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, eio, arch).unwrap();
+    let filter: BpfProgram = filter.try_into().unwrap();
+    thread::scope(|scope| {
+        let limited = scope.spawn(|| {
+            apply_filter(&filter).unwrap();
+            work()
+        });
+        limited.join().unwrap()
+    })
+}
+
+/// Names and contents of a tar stream that is whole to its end.
+fn members(tar_zst: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let plain = zstd::decode_all(tar_zst).unwrap();
+    let mut archive = tar::Archive::new(plain.as_slice());
+    let entry = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+        let mut entry = entry.unwrap();
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut content).unwrap();
+        (entry.path().unwrap().display().to_string(), content)
+    };
+    archive.entries().unwrap().map(entry).collect()
+}
+
+#[test]
+fn a_file_that_fails_late_is_named_and_no_part_of_it_is_in_the_tar_stream() {
+    const LARGE: usize = 8 << 20;
+    const READABLE: u64 = 5 << 20;
+    let source = scratch();
+    fs::write(source.path().join("a"), noise(1, 3000)).unwrap();
+    fs::write(source.path().join("large"), noise(2, LARGE)).unwrap();
+    fs::write(source.path().join("z"), noise(3, 300 << 10)).unwrap();
+    let probe = fs::File::open(source.path().join("large")).unwrap();
+    let late = where_reads_fail_from(READABLE, || probe.read_at(&mut [0], READABLE).map_err(|e| e.raw_os_error()));
+    assert_eq!(late, Err(Some(Errno::IO.raw_os_error())));
+    for (held_pieces_max, gear) in [(usize::MAX, "held back"), (4, "handed over in part")] {
+        for sealing in [Sealing::Plain, Sealing::Encrypted] {
+            let lab = Lab::new(Memory::new(), sealing);
+            let options = BackupOptions { held_pieces_max, ..options() };
+            let done = where_reads_fail_from(READABLE, || lab.backup_as("data", source.path(), &options)).unwrap();
+            let named: Vec<String> = done.report.problems.errors.iter().map(ToString::to_string).collect();
+            assert_eq!(
+                (named.as_slice(), done.report.problems.error_count),
+                (&["large: file cannot be read".to_owned()][..], 1)
+            );
+            assert_eq!(done.report.finished.commit.entries.unreadable, 1, "{gear}");
+
+            let repository = lab.open().unwrap();
+            let mut tar_zst = Vec::new();
+            lab.run(export(&repository, &done.id, &lab.identity(), &mut tar_zst)).unwrap();
+            let expected = [
+                ("./".to_owned(), Vec::new()),
+                ("./a".to_owned(), noise(1, 3000)),
+                ("./z".to_owned(), noise(3, 300 << 10)),
+            ];
+            assert!(members(&tar_zst) == expected, "{gear}: the stream has other members");
+
+            let options = CheckOptions { identity: lab.identity(), keys: None, read_data: Some(Subset::ALL) };
+            let report = lab.run(check(&repository, &options, &|_| ())).unwrap();
+            assert_eq!(report.findings, [], "{gear}");
+
+            let target = scratch();
+            let report = lab.restore(&done.id, &lab.identity(), target.path(), &whole(TargetPolicy::Empty)).unwrap();
+            assert_eq!((report.lost_count, report.unreadable), (1, 1));
+            let mut saved = rows(source.path());
+            saved.retain(|row| row.path != b"large");
+            tree::assert_same(&rows(target.path()), &saved);
+
+            // What was stored of it is found again when it can be read.
+            let healed = lab.backup(source.path()).unwrap();
+            lab.assert_restores(&healed.id, &rows(source.path()));
+            lab.prune_to_what_is_needed();
+        }
+    }
 }

@@ -402,3 +402,53 @@ fn what_cannot_be_set_is_listed_and_the_rest_is_restored() {
     assert_eq!((found.permissions().mode() & 0o7777, found.mtime(), found.mtime_nsec()), (0o755, 1_000_000_000, 5));
     assert_eq!(target.take_not_set().count, 0);
 }
+
+#[test]
+fn temporary_files_of_a_killed_run_are_swept_and_nothing_else_is() {
+    let scene = scene();
+    let at = |name: &str| scene.path().join("target").join(name);
+    fs::create_dir(at("sub")).unwrap();
+    for directory in ["", "sub/"] {
+        let at = |name: &str| at(&format!("{directory}.trysail-restore-{name}"));
+        fs::write(at("0"), b"half").unwrap();
+        fs::write(at("17"), b"").unwrap();
+        // A person's, by name or kind: a link, a file with a second name, a directory, a pipe, one that another run writes.
+        fs::write(at("01"), b"mine").unwrap();
+        fs::write(at("1.bak"), b"mine").unwrap();
+        symlink("../outside/file", at("2")).unwrap();
+        fs::write(at("3"), b"mine").unwrap();
+        fs::hard_link(at("3"), at("3-too")).unwrap();
+        fs::create_dir(at("4")).unwrap();
+        rustix::fs::mknodat(CWD, at("5"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        fs::write(at("6"), b"being written").unwrap();
+    }
+    let written: Vec<fs::File> =
+        ["", "sub/"].iter().map(|d| fs::File::open(at(&format!("{d}.trysail-restore-6"))).unwrap()).collect();
+    for file in &written {
+        rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    }
+    let kept = ["01", "1.bak", "2", "3", "3-too", "4", "5", "6"].map(|name| format!(".trysail-restore-{name}"));
+    for policy in [TargetPolicy::Delta, TargetPolicy::Overwrite] {
+        let target = Target::open(&scene.path().join("target"), policy).unwrap();
+        fs::write(at("sub/.trysail-restore-0"), b"half").unwrap();
+        put(&target, &row("", Kind::Directory)).unwrap();
+        put(&target, &row("sub", Kind::Directory)).unwrap();
+        assert_eq!(names(&at("sub")), kept);
+        assert_eq!(names(&at(""))[..8], kept);
+        assert_untouched(scene.path());
+    }
+}
+
+#[test]
+fn a_run_does_not_sweep_what_another_one_is_writing() {
+    let scene = scene();
+    fs::write(scene.path().join("target/file"), b"old").unwrap();
+    let open = || Target::open(&scene.path().join("target"), TargetPolicy::Delta).unwrap();
+    let (first, second) = (open(), open());
+    let output = first.create_file(&file("file", 3)).unwrap();
+    put(&second, &row("", Kind::Directory)).unwrap();
+    assert_eq!(names(&scene.path().join("target")), [".trysail-restore-0", "file"]);
+    output.write_at(0, b"new").unwrap();
+    output.finish(&file("file", 3)).unwrap();
+    assert_eq!(fs::read(scene.path().join("target/file")).unwrap(), b"new");
+}

@@ -6,6 +6,7 @@ use serde::Serialize;
 use trysail_repository::{
     layout,
     prune::{self, Prune},
+    store::each,
     table::PackKind,
 };
 
@@ -96,23 +97,15 @@ pub(super) async fn stats(place: &Place, shared: &Shared) -> Result<Outcome> {
     let mut volumes: Vec<_> = snapshots.iter().map(|s| &s.id.volume).collect();
     volumes.dedup();
     let (mut packs, mut pack_bytes, mut other_objects, mut other_bytes) = (0, 0, 0, 0);
-    let mut after = None;
-    loop {
-        let page = store.list("v1/", after.as_ref()).await?;
-        for object in &page.objects {
-            let is_pack = [PackKind::Data, PackKind::Meta]
-                .iter()
-                .any(|k| object.key.as_str().starts_with(layout::packs_prefix(*k)));
-            let (count, bytes) =
-                if is_pack { (&mut packs, &mut pack_bytes) } else { (&mut other_objects, &mut other_bytes) };
-            *count += 1;
-            *bytes += object.size;
-        }
-        after = page.objects.last().map(|o| o.key.clone());
-        if !page.more || after.is_none() {
-            break;
-        }
-    }
+    each(&**store, "v1/", |object| {
+        let is_pack =
+            [PackKind::Data, PackKind::Meta].iter().any(|k| object.key.as_str().starts_with(layout::packs_prefix(*k)));
+        let (count, bytes) =
+            if is_pack { (&mut packs, &mut pack_bytes) } else { (&mut other_objects, &mut other_bytes) };
+        *count += 1;
+        *bytes += object.size;
+    })
+    .await?;
     let config = repository.config();
     let stats = Stats {
         url: place.url().to_owned(),

@@ -13,15 +13,19 @@ use crate::{
     table::{MetaRef, PackId, PackKind},
 };
 
-/// Meta packs held in memory: of 4 MiB each, and a table is spread over few (see `write::base`).
-const PACKS_HELD_MAX: usize = 5;
+/// Plain bytes of meta packs that are held in memory: five packs of 4 MiB, or many small ones, over which tables of several snapshots are
+/// spread (see `write::base`).
+const HELD_BYTES_MAX: usize = 20 << 20;
 
 /// Reads frames of meta packs with one identity.
 #[derive(Debug)]
 pub struct MetaReader {
     repository: Repository,
     identity: Identity,
+    /// The pack that was used last comes last.
     held: VecDeque<(PackId, Bytes)>,
+    held_bytes: usize,
+    held_bytes_max: usize,
     decompress: Decompressor,
 }
 
@@ -29,7 +33,14 @@ impl MetaReader {
     /// A reader that opens packs with that identity (a recipient's, or the volume's state key).
     pub fn new(repository: Repository, identity: Identity) -> Result<Self> {
         let decompress = Decompressor::new().map_err(Error::Compress)?;
-        Ok(Self { repository, identity, held: VecDeque::new(), decompress })
+        let held_bytes_max = HELD_BYTES_MAX;
+        Ok(Self { repository, identity, held: VecDeque::new(), held_bytes: 0, held_bytes_max, decompress })
+    }
+
+    /// Sets how many plain bytes of packs it holds; one pack it holds in any case.
+    #[must_use]
+    pub fn holding(self, held_bytes_max: usize) -> Self {
+        Self { held_bytes_max, ..self }
     }
 
     /// The decoded bytes of a frame, compared with its hash.
@@ -60,8 +71,11 @@ impl MetaReader {
             let key = layout::pack(pack.of(PackKind::Meta));
             let object = self.repository.store().get(&key).await?;
             let plain = self.repository.open_object(&key, &object, &self.identity)?;
-            if self.held.len() >= PACKS_HELD_MAX {
-                self.held.pop_front();
+            self.held_bytes += plain.len();
+            while self.held_bytes > self.held_bytes_max
+                && let Some((_, oldest)) = self.held.pop_front()
+            {
+                self.held_bytes -= oldest.len();
             }
             self.held.push_back((pack, plain));
         }

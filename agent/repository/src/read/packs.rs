@@ -16,7 +16,7 @@ use crate::{
     pack_set::PackSet,
     pack_table::{PackRow, PackTable},
     repository::Repository,
-    seal::{HEADER_GUESS, Identity, Opened, is_age},
+    seal::{HEADER_GUESS, Identity, Opened},
     session::SessionId,
     store::{self, ErrorKind, Key},
     table::{PackId, PackKind, PackRef},
@@ -100,20 +100,12 @@ impl PackReader {
         self.table.0.get(&pack).copied().ok_or_else(missing)
     }
 
-    /// Plain length of a pack in bytes.
-    pub fn length(&self, pack: PackId) -> Result<u32> {
-        Ok(self.row(pack.of(PackKind::Data))?.plain)
-    }
-
-    /// A range of a plain data pack. A range that is all of the pack is compared with the pack's hash.
+    /// A range of a plain data pack: frames, never all of the pack, which ends with its own tables. Frames are compared with their own hashes.
     pub async fn range(&self, pack: PackId, range: Range<u32>) -> Result<Bytes> {
         let named = pack.of(PackKind::Data);
         let (key, row) = (layout::pack(named), self.row(named)?);
         if range.start >= range.end || range.end > row.plain {
             return Err(Error::Damaged { key, what: format!("it has no bytes {}..{}", range.start, range.end) });
-        }
-        if range.start == 0 && range.end == row.plain {
-            return self.whole(&key, &row).await;
         }
         if self.repository.config().recipients.is_empty() {
             return Ok(self.repository.store().get_range(&key, range.start.into()..range.end.into()).await?);
@@ -126,20 +118,6 @@ impl PackReader {
         let decrypted =
             tokio::task::spawn_blocking(decrypted).await.map_err(|_| Error::Bug("a decryption panicked"))?;
         decrypted.map_err(|source| Error::Seal { key, source })
-    }
-
-    async fn whole(&self, key: &Key, row: &PackRow) -> Result<Bytes> {
-        let object = self.repository.store().get(key).await?;
-        if object.len() != row.stored as usize || sha256(&object) != row.sha256 {
-            return Err(Error::Damaged {
-                key: key.clone(),
-                what: "its hash is not the one in the pack table".to_owned(),
-            });
-        }
-        if is_age(&object) {
-            return self.repository.open_object(key, &object, &self.identity);
-        }
-        Ok(object)
     }
 
     async fn open(&self, pack: PackId, key: &Key, row: &PackRow) -> Result<Opened> {

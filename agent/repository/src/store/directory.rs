@@ -177,7 +177,17 @@ fn failure(key: &str, errno: Errno) -> Error {
         // Network file systems time out and go stale; descriptors and memory run out for a moment.
         _ => ErrorKind::Transient,
     };
-    Error::new(kind, key, errno)
+    Error::new(kind, key, format!("{errno}{}", next_step(errno)))
+}
+
+/// What a person does about a disk that takes nothing.
+fn next_step(errno: Errno) -> &'static str {
+    match errno {
+        Errno::NOSPC => "; make room on its disk and run the same command again: what is there stays whole",
+        Errno::DQUOT => "; raise the quota or make room, and run the same command again: what is there stays whole",
+        Errno::ROFS => "; mount its disk for writing and run the same command again: what is there stays whole",
+        _ => "",
+    }
 }
 
 fn read_failure(key: &Key, error: &io::Error) -> Error {

@@ -18,11 +18,15 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Upper bound of every pause, so that a store which is back is noticed soon.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// Longest pause that a store can ask for: a proxy in maintenance may name hours, and one that comes back earlier should be noticed.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
+
 /// Tries of a call that is denied or off in time: a rotated credential needs a moment to be known everywhere, a wrong
 /// one stays wrong.
 const REFUSED_TRIES: u32 = 3;
 
-/// Tries again what may work the next time. One call to it takes up to [`PATIENCE`].
+/// Tries again what may work the next time. One call to it takes up to [`PATIENCE`]. A store that names a time (`Retry-After`) is left
+/// alone for that long, at most [`RETRY_AFTER_MAX`].
 ///
 /// A `create` whose answer was lost and that then finds the key taken reads back what is there: the same bytes mean that
 /// the lost call stored them.
@@ -84,10 +88,15 @@ impl Tries {
         if !again {
             return Err(error);
         }
-        let pause = jittered(self.pauses);
+        let asked = error.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+        let pause = asked + jittered(self.pauses);
         if Instant::now() + pause >= self.end {
-            let detail = format!("{}; gave up after {} s", error.detail, self.patience.as_secs());
-            return Err(Error { detail, ..error });
+            let patience = self.patience.as_secs();
+            let why = match asked.as_secs() {
+                0 => format!("gave up after {patience} s"),
+                asked => format!("it asks to wait {asked} s, which is longer than is left of {patience} s"),
+            };
+            return Err(Error { detail: format!("{}; {why}", error.detail), ..error });
         }
         tracing::warn!(error = %error, pause_ms = pause.as_millis(), "store call is tried again");
         self.pauses = self.pauses.saturating_add(1);

@@ -17,6 +17,8 @@ use crate::store::{Created, Error, ErrorKind, Key, ObjectStore, Page, Result};
 pub enum Fault {
     /// The call has no effect and fails.
     Fail(ErrorKind),
+    /// The call has no effect, and the store asks to be left alone for that long.
+    Busy(Duration),
     /// The call takes effect and its answer is lost: the caller sees the error.
     LoseAnswer(ErrorKind),
     /// A read gives at most that many bytes.
@@ -149,6 +151,10 @@ impl<S: ObjectStore> Faulty<S> {
         match fault {
             None => call(&self.inner).await,
             Some(Fault::Fail(kind)) => scripted(kind),
+            Some(Fault::Busy(time)) => {
+                let error = Error::new(ErrorKind::Transient, &key, "scripted fault");
+                Err(Error { retry_after: Some(time), ..error })
+            }
             Some(Fault::LoseAnswer(kind)) => {
                 call(&self.inner).await?;
                 scripted(kind)

@@ -31,7 +31,7 @@ use crate::{
     repository::{Repository, snapshots_in},
     seal::Identity,
     session::SessionId,
-    store::{Listed, ObjectStore, list_all},
+    store::{self, ErrorKind, Listed, ObjectStore, list_all},
     table::{BlockRef, Extent, MetaRef, PackKind, PackRef},
 };
 
@@ -77,6 +77,8 @@ pub struct Session {
     pub(super) tables: Vec<Vec<BlockRef>>,
     pub(super) roots: Vec<MetaRef>,
     pub(super) adopted: PackTable,
+    /// What read the base; it still holds packs that the rows are in.
+    reader: Option<MetaReader>,
     known: Known,
 }
 
@@ -186,8 +188,23 @@ impl Session {
         let (seq, prev) = (0, NO_COMMIT);
         let (base, tables, roots, adopted) = (None, Vec::new(), Vec::new(), PackTable::default());
         let repository = repository.clone();
-        let mut session =
-            Self { repository, plan, id, opened, began, excluded, base, seq, prev, tables, roots, adopted, known };
+        let reader = None;
+        let mut session = Self {
+            repository,
+            plan,
+            id,
+            opened,
+            began,
+            excluded,
+            base,
+            seq,
+            prev,
+            tables,
+            roots,
+            adopted,
+            reader,
+            known,
+        };
         session.find_base(&listed).await?;
         if let Some((dead, parts)) = dead.filter(|(dead, _)| session.base.is_none_or(|base| *dead > base)) {
             session.adopt_parts(dead, parts).await?;
@@ -195,7 +212,7 @@ impl Session {
         Ok(session)
     }
 
-    fn reader(&self) -> Result<MetaReader> {
+    fn new_reader(&self) -> Result<MetaReader> {
         let state = Identity::of_state(&self.plan.keys.state)
             .map_err(|source| Error::Seal { key: layout::session_open(self.id), source })?;
         MetaReader::new(self.repository.clone(), state.0)
@@ -203,7 +220,7 @@ impl Session {
 
     /// Takes the newest complete snapshot that can be read, and a newer partial one before it.
     async fn find_base(&mut self, listed: &[Listed]) -> Result<()> {
-        let mut reader = self.reader()?;
+        let mut reader = self.new_reader()?;
         for entry in snapshots_in(listed).iter().rev().take(BASES_TRIED_MAX) {
             let found = async {
                 let (commit, hash) = self.repository.commit(&entry.id).await?;
@@ -223,6 +240,7 @@ impl Session {
                 Err(error) => leave_out(error)?,
             }
         }
+        self.reader = Some(reader);
         Ok(())
     }
 
@@ -282,8 +300,12 @@ impl Session {
     }
 
     /// Rows to compare a walk with.
-    pub fn base_rows(&self) -> Result<BaseRows> {
-        Ok(BaseRows::new(self.reader()?, self.tables.clone()))
+    pub fn base_rows(&mut self) -> Result<BaseRows> {
+        let reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => self.new_reader()?,
+        };
+        Ok(BaseRows::new(reader, self.tables.clone()))
     }
 
     /// Whether a row may refer to that pack.
@@ -338,17 +360,31 @@ pub(super) async fn excluded(store: &dyn ObjectStore) -> Result<PackSet> {
             excluded.add(pack, 0);
         }
     }
-    excluded.merge(&condemned(store).await?);
+    // A set that went away since it was listed would not be listed now: none of its packs is stored, or named by the index.
+    excluded.merge(&condemned(store).await?.packs);
     Ok(excluded)
 }
 
-/// All packs that were condemned. A set that cannot be read is an error: without it nothing can safely be referred to.
-pub(super) async fn condemned(store: &dyn ObjectStore) -> Result<PackSet> {
-    let mut all = PackSet::default();
+/// Packs that were condemned, as far as the store still says so.
+#[derive(Debug, Default)]
+pub(super) struct Condemned {
+    pub(super) packs: PackSet,
+    /// Whether a prune removed a set between the listing and its turn: what it named is not known.
+    pub(super) vanished: bool,
+}
+
+/// All packs that were condemned. A set that is there and cannot be read is an error: without it nothing can safely be referred to.
+pub(super) async fn condemned(store: &dyn ObjectStore) -> Result<Condemned> {
+    let mut all = Condemned::default();
     for object in list_all(store, layout::CONDEMNED, EXCLUSIONS_MAX).await? {
-        let body = store.get(&object.key).await?;
-        let set = PackSet::decode(&body).map_err(|source| Error::Malformed { key: object.key.clone(), source })?;
-        all.merge(&set);
+        match store.get(&object.key).await {
+            Ok(body) => {
+                let set = PackSet::decode(&body).map_err(|source| Error::Malformed { key: object.key, source })?;
+                all.packs.merge(&set);
+            }
+            Err(store::Error { kind: ErrorKind::Missing, .. }) => all.vanished = true,
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(all)
 }

@@ -66,11 +66,15 @@ pub struct Finished {
     pub packs: u32,
 }
 
-/// The member of the row that comes next, as far as it is known.
+/// The member of the row that comes next, as far as it is known. It counts when the row comes.
 #[derive(Debug, Default)]
 struct Member {
     extents: Vec<Extent>,
     lists: Vec<MetaRef>,
+    /// What the lists and the extents in them refer to.
+    listed: PackSet,
+    /// Bytes of the tar stream that are in the lists.
+    listed_bytes: u64,
 }
 
 /// Writes one snapshot. All calls may block; none may be made on a runtime's thread.
@@ -154,8 +158,6 @@ impl SnapshotWriter {
 
     /// Adds an extent to the member of the row that comes next.
     pub fn extent(&mut self, extent: Extent) -> Result<()> {
-        self.refs.add(extent.pack.of(PackKind::Data), extent.take.into());
-        self.tar_bytes += u64::from(extent.take);
         self.recipe.extent(&extent);
         self.member.extents.push(extent);
         if self.member.extents.len() >= LIST_EXTENTS_MAX { self.end_list() } else { Ok(()) }
@@ -163,11 +165,23 @@ impl SnapshotWriter {
 
     fn end_list(&mut self) -> Result<()> {
         let extents = std::mem::take(&mut self.member.extents);
+        for extent in &extents {
+            self.member.listed.add(extent.pack.of(PackKind::Data), extent.take.into());
+            self.member.listed_bytes += u64::from(extent.take);
+        }
         for plain in block::lists(&extents) {
             let frame = self.meta_frame(&plain)?;
+            self.member.listed.add(frame.pack.of(PackKind::Meta), frame.plain.into());
             self.member.lists.push(frame);
         }
         Ok(())
+    }
+
+    /// Forgets the extents since the row before: the file that they are of could not be read to its end. Frames that are stored for it
+    /// already stay in their packs, and only the index knows them.
+    pub fn abandon_member(&mut self) {
+        self.recipe.abandon_member();
+        self.member = Member::default();
     }
 
     /// Frames that hold lists of the volume's rows already: an equal list is not stored again.
@@ -189,7 +203,14 @@ impl SnapshotWriter {
         if !self.member.lists.is_empty() || self.member.extents.len() > INLINE_EXTENTS_MAX {
             self.end_list()?;
         }
-        let Member { extents, lists } = std::mem::take(&mut self.member);
+        let Member { extents, lists, listed, listed_bytes } = std::mem::take(&mut self.member);
+        for (pack, live) in listed.iter() {
+            self.refs.add(pack, live);
+        }
+        for extent in &extents {
+            self.refs.add(extent.pack.of(PackKind::Data), extent.take.into());
+        }
+        self.tar_bytes += listed_bytes + extents.iter().map(|extent| u64::from(extent.take)).sum::<u64>();
         row.member = extents;
         self.merkle.add(&row);
         match self.builder.add(&row, &lists) {
@@ -207,7 +228,7 @@ impl SnapshotWriter {
     }
 
     fn block(&mut self, block: Block) -> Result<()> {
-        let frame = self.meta_frame(&block.plain)?;
+        let frame = self.needed_meta_frame(&block.plain)?;
         self.blocks.push(BlockRef { first: block.first, rows: block.rows, frame });
         Ok(())
     }
@@ -215,18 +236,22 @@ impl SnapshotWriter {
     /// Stores bytes in a meta pack, or finds the equal frame.
     fn meta_frame(&mut self, plain: &[u8]) -> Result<MetaRef> {
         let hash = sha256(plain);
-        let frame = if let Some(frame) = self.known_meta.get(&hash) {
-            *frame
-        } else {
-            let bytes = self.compressor.frame(plain).map_err(Error::Compress)?;
-            let length = |n: usize| u32::try_from(n).map_err(|_| Error::Bug("a frame is longer than 4 GiB"));
-            let (stored, plain) = (length(bytes.len())?, length(plain.len())?);
-            let row = TocRow { kind: FrameKind::Meta, stored, plain, sha256: hash };
-            let (pack, offset) = self.meta.add(&bytes, row)?;
-            let frame = MetaRef { pack, offset, stored, plain, sha256: hash };
-            self.known_meta.insert(hash, frame);
-            frame
-        };
+        if let Some(frame) = self.known_meta.get(&hash) {
+            return Ok(*frame);
+        }
+        let bytes = self.compressor.frame(plain).map_err(Error::Compress)?;
+        let length = |n: usize| u32::try_from(n).map_err(|_| Error::Bug("a frame is longer than 4 GiB"));
+        let (stored, plain) = (length(bytes.len())?, length(plain.len())?);
+        let row = TocRow { kind: FrameKind::Meta, stored, plain, sha256: hash };
+        let (pack, offset) = self.meta.add(&bytes, row)?;
+        let frame = MetaRef { pack, offset, stored, plain, sha256: hash };
+        self.known_meta.insert(hash, frame);
+        Ok(frame)
+    }
+
+    /// The same for a frame that the table itself consists of.
+    fn needed_meta_frame(&mut self, plain: &[u8]) -> Result<MetaRef> {
+        let frame = self.meta_frame(plain)?;
         self.refs.add(frame.pack.of(PackKind::Meta), frame.plain.into());
         Ok(frame)
     }
@@ -293,7 +318,7 @@ impl SnapshotWriter {
         }
         let mut root = Vec::new();
         for plain in block::roots(&self.blocks) {
-            root.push(self.meta_frame(&plain)?.into());
+            root.push(self.needed_meta_frame(&plain)?.into());
         }
         self.data.flush()?;
         self.meta.flush()?;
@@ -373,7 +398,8 @@ impl SnapshotWriter {
             return Ok(());
         }
         let condemned = self.uploads.run(session::condemned(&**self.session.repository.store()))?;
-        if self.refs.iter().any(|(pack, _)| condemned.contains(pack)) {
+        // A set that went meanwhile may have been made and swept while this session stood still.
+        if condemned.vanished || self.refs.iter().any(|(pack, _)| condemned.packs.contains(pack)) {
             self.put(&layout::beside(&id, Beside::Void), Vec::new())?;
             return Err(Error::Deadline(max / 3600));
         }

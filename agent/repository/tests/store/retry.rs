@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::time::Instant;
 use trysail_repository::{
-    store::{Created, Error, ErrorKind, Key, ObjectStore, memory::Memory, retry::Retry},
+    store::{
+        Created, Error, ErrorKind, Key, ObjectStore,
+        memory::Memory,
+        retry::{RETRY_AFTER_MAX, Retry},
+    },
     testing::{Fault, Faulty, Op, Stop},
 };
 
@@ -123,6 +127,7 @@ async fn refusals_are_tried_three_times_and_answers_once() -> Outcome {
         (ErrorKind::Missing, 1),
         (ErrorKind::Full, 1),
         (ErrorKind::WrongRegion, 1),
+        (ErrorKind::Untrusted, 1),
         (ErrorKind::Corrupt, 1),
         (ErrorKind::Invalid, 1),
     ] {
@@ -160,5 +165,33 @@ async fn damaged_reads_come_as_the_script_says() -> Outcome {
     assert_eq!(store.get(&name()).await?, "bo");
     assert_eq!(store.get(&name()).await?, "bndy");
     assert_eq!(store.get(&name()).await?, BODY);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_names_a_time_is_left_alone_for_so_long_but_not_for_longer_than_the_maximum() -> Outcome {
+    for (asked, waited) in
+        [(Duration::from_secs(20), Duration::from_secs(20)), (Duration::from_hours(3), RETRY_AFTER_MAX)]
+    {
+        let faulty = Arc::new(Faulty::new(Memory::new()));
+        faulty.on_key(None, "", 1, Fault::Busy(asked));
+        let start = Instant::now();
+        let store = Retry::new(Arc::clone(&faulty));
+        store.create(&name(), BODY).await?;
+        let past = start.elapsed();
+        assert!(past >= waited && past < waited + Duration::from_secs(1), "{asked:?}: {past:?} by the paused clock");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_asks_for_more_than_patience_is_not_waited_for() -> Outcome {
+    let (faulty, store) = stores();
+    faulty.on_key(None, "", u32::MAX, Fault::Busy(Duration::from_secs(90)));
+    let start = Instant::now();
+    let detail = "scripted fault; it asks to wait 90 s, which is longer than is left of 60 s";
+    let asked = Some(Duration::from_secs(90));
+    let expected = Error { retry_after: asked, ..Error::new(ErrorKind::Transient, name(), detail) };
+    assert_eq!((store.get(&name()).await, start.elapsed()), (Err(expected), Duration::ZERO));
     Ok(())
 }

@@ -63,6 +63,8 @@ pub(super) enum Item {
     Lists(Vec<MetaRef>),
     /// A row; its member are the pieces since the row before.
     Row(Box<Row>),
+    /// The pieces since the row before belong to no row: their file could not be read to its end.
+    Abandon,
 }
 
 /// How the walk ended.
@@ -130,11 +132,12 @@ impl Packer<'_> {
                 return Ok(());
             }
             if let Some(item) = waiting.items.pop_front() {
-                ended = matches!(item, Item::Row(_));
+                ended = matches!(item, Item::Row(_) | Item::Abandon);
                 self.hand_over(item, &mut waiting.stored)?;
             }
         }
-        // Bundles are sent after the last piece that is in them, and chunks between two rows: after a row nothing asks for either.
+        // Bundles are sent after the last piece that is in them, and chunks between two rows: after a row, or what was to become one,
+        // nothing asks for either.
         if ended {
             waiting.stored.clear();
         }
@@ -156,6 +159,10 @@ impl Packer<'_> {
                 Ok(())
             }
             Item::Row(row) => self.writer.row(*row),
+            Item::Abandon => {
+                self.writer.abandon_member();
+                Ok(())
+            }
             Item::Frame { .. } => Err(Error::Bug("a frame waits for a frame")),
         }
     }

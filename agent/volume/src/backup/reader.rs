@@ -37,9 +37,6 @@ const SHARED_CONTENT_MIN: u64 = 4096;
 /// Rows that may wait for a bundle to be complete.
 const WAITING_ROWS_MAX: usize = 8192;
 
-/// Pieces of one large file that are held back until it is known that it did not change: 16 GiB of content. A larger file is read once.
-const HELD_PIECES_MAX: usize = 64 << 10;
-
 /// Bytes read at once while a file is cut.
 const READ_BYTES: usize = 1 << 20;
 
@@ -91,6 +88,7 @@ pub(super) struct Reader<'a> {
     pub(super) problems: &'a mut Problems,
     pub(super) began: Time,
     pub(super) time_limit: Duration,
+    pub(super) held_pieces_max: usize,
     pub(super) state: State,
 }
 
@@ -315,6 +313,7 @@ impl Reader<'_> {
                 Ok(false) => tries += 1,
                 Err(Unread::Stop(stop)) => return Err(stop),
                 Err(Unread::Source(error)) => {
+                    self.send(Item::Abandon)?;
                     let problem = Problem::refused(&visit.row.path, Action::Read, error);
                     return self.unreadable(visit, problem, walk);
                 }
@@ -399,23 +398,27 @@ impl Reader<'_> {
         let mut hash = Sha256::new();
         let mut buffer: Vec<u8> = Vec::with_capacity(self.sizes.chunk_max + READ_BYTES);
         let mut left = opened.length();
+        // Bytes at the start of the buffer that are in chunks already; they go once for each read, not for each chunk.
+        let mut cut = 0;
         while left > 0 {
-            while buffer.len() < self.sizes.chunk_max && (buffer.len() as u64) < left {
+            while buffer.len() - cut < self.sizes.chunk_max && ((buffer.len() - cut) as u64) < left {
+                buffer.drain(..cut);
+                cut = 0;
                 let wanted = READ_BYTES.min(usize::try_from(left - buffer.len() as u64).unwrap_or(READ_BYTES));
                 let from = buffer.len();
                 self.counters.read.add(reader.fill(&mut buffer, wanted)? as u64);
                 hash.update(&buffer[from..]);
             }
-            let cut = self.cutter.first(&buffer);
+            let length = self.cutter.first(&buffer[cut..]);
             let mut chunk = self.buffer();
-            chunk.extend_from_slice(&buffer[..cut]);
-            buffer.drain(..cut);
-            left -= cut as u64;
+            chunk.extend_from_slice(&buffer[cut..cut + length]);
+            cut += length;
+            left -= length as u64;
             if left == 0 {
                 chunk.resize(chunk.len() + padding, 0);
             }
             held.push(Piece::Whole(self.frame(chunk, FrameKind::Chunk, Vec::new()).map_err(Stop::from)?));
-            if streaming || held.len() >= HELD_PIECES_MAX {
+            if streaming || held.len() >= self.held_pieces_max {
                 streaming = true;
                 self.release(&mut held)?;
             }

@@ -32,7 +32,7 @@ use trysail_repository::{
     write::{Session, SessionPlan},
 };
 use trysail_volume::{
-    backup::{BackupError, BackupOptions, CHECKPOINT_EVERY, Counters, Report, backup},
+    backup::{BackupError, BackupOptions, CHECKPOINT_EVERY, Counters, HELD_PIECES_MAX, Report, backup},
     restore::{RestoreError, RestoreOptions, RestoreReport, restore},
     target::TargetPolicy,
     walk::WalkOptions,
@@ -128,6 +128,7 @@ pub(crate) fn options() -> BackupOptions {
         threads: 2,
         now: Timestamp::from_second(SETTLED).unwrap(),
         checkpoint_every: CHECKPOINT_EVERY,
+        held_pieces_max: HELD_PIECES_MAX,
     }
 }
 

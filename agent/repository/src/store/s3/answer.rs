@@ -1,6 +1,8 @@
 //! What an S3 store answered: the XML of listings and batch deletes, and the one translation of refusals into
 //! [`ErrorKind`]s. Source of codes: the S3 API reference, "Error responses", and MinIO's `cmd/api-errors.go`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimeParser};
@@ -76,6 +78,19 @@ impl Answer {
         DateTimeParser::new().parse_timestamp(text).ok()
     }
 
+    /// How long a busy store asks to be left alone: seconds, or a time by its own clock (RFC 9110 §10.2.3).
+    fn retry_after(&self) -> Option<Duration> {
+        if !matches!(self.status, 429 | 503) {
+            return None;
+        }
+        let text = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+        if let Ok(seconds) = text.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let until = DateTimeParser::new().parse_timestamp(text).ok()?;
+        until.duration_since(self.date()?).try_into().ok()
+    }
+
     /// How far our clock is ahead of the store's.
     pub(super) fn clock_difference(&self) -> Option<SignedDuration> {
         Some(self.signed_at.duration_since(self.date()?))
@@ -128,7 +143,7 @@ impl Answer {
         if kind == ErrorKind::ClockSkew {
             detail.push_str(&self.skew());
         }
-        Error::new(kind, name, detail)
+        Error { retry_after: self.retry_after(), ..Error::new(kind, name, detail) }
     }
 
     fn skew(&self) -> String {
@@ -222,6 +237,22 @@ mod tests {
         let body = "<Error><Code>RequestTimeTooSkewed</Code><Message>Too far.</Message></Error>";
         let detail = "HTTP 403: RequestTimeTooSkewed: Too far.; our clock is 1200 s ahead of the store's";
         assert_eq!(answer(403, body).error("k"), Error::new(ErrorKind::ClockSkew, "k", detail));
+    }
+
+    #[test]
+    fn a_busy_store_is_left_alone_for_as_long_as_it_asks() {
+        let asked = |status, text: &str| {
+            let mut answer = answer(status, "");
+            answer.headers.insert(header::RETRY_AFTER, text.parse().unwrap());
+            answer.error("k").retry_after
+        };
+        assert_eq!(asked(503, "17"), Some(Duration::from_secs(17)));
+        assert_eq!(asked(429, " 0 "), Some(Duration::ZERO));
+        // By the store's own clock, which is 12:00 in these answers.
+        assert_eq!(asked(503, "Fri, 09 Sep 2022 12:02:00 GMT"), Some(Duration::from_mins(2)));
+        assert_eq!(asked(503, "Fri, 09 Sep 2022 11:00:00 GMT"), None);
+        assert_eq!(asked(503, "soon"), None);
+        assert_eq!(asked(500, "17"), None);
     }
 
     #[test]

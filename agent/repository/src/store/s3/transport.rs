@@ -55,6 +55,9 @@ pub(super) async fn within<T>(
 
 /// A failure below HTTP, with its causes and without the URL.
 fn transport(name: &str, error: reqwest::Error) -> Error {
+    if let Some(untrusted) = certificate(&error) {
+        return untrusted;
+    }
     let kind = if error.is_builder() { ErrorKind::Invalid } else { ErrorKind::Transient };
     let error = error.without_url();
     let mut detail = error.to_string();
@@ -65,6 +68,42 @@ fn transport(name: &str, error: reqwest::Error) -> Error {
         source = cause.source();
     }
     Error::new(kind, name, detail)
+}
+
+/// The error of a certificate that was refused, with what to do about it: it will be refused the next time too.
+fn certificate(error: &reqwest::Error) -> Option<Error> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
+    while let Some(at) = cause {
+        if let Some(rustls::Error::InvalidCertificate(reason)) = at.downcast_ref() {
+            let origin = error.url().map_or_else(|| "the store".to_owned(), |url| url.origin().ascii_serialization());
+            return Some(Error::new(ErrorKind::Untrusted, origin, format!("its certificate {}", refusal(reason))));
+        }
+        // The source of an I/O error is that of the error which it wraps.
+        let wrapped = at.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = wrapped.map_or_else(|| at.source(), |wrapped| Some(wrapped));
+    }
+    None
+}
+
+/// What is wrong with a certificate, and what mends it.
+fn refusal(reason: &rustls::CertificateError) -> String {
+    use rustls::CertificateError as Reason;
+    match reason {
+        Reason::UnknownIssuer => {
+            "is of an authority that this machine does not know; name its PEM file with ca_cert=FILE in the URL, or with SSL_CERT_FILE"
+                .to_owned()
+        }
+        Reason::Expired | Reason::ExpiredContext { .. } => {
+            format!("is out of date ({reason}); renew it, or set the clock of this machine")
+        }
+        Reason::NotValidYet | Reason::NotValidYetContext { .. } => {
+            format!("is not valid yet ({reason}); set the clock of this machine or of the authority")
+        }
+        Reason::NotValidForName | Reason::NotValidForNameContext { .. } => {
+            format!("is for another name ({reason}); use a name that it holds in endpoint, or have the name added to it")
+        }
+        other => format!("is refused ({other}); replace it, or name its authority with ca_cert=FILE in the URL"),
+    }
 }
 
 /// The whole body of an answer, at most `most` bytes.
