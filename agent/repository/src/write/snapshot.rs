@@ -18,7 +18,7 @@ use crate::{
     config::FORMAT,
     error::{Error, Result},
     frame::{Compressor, FrameId, sha256},
-    index::{DELTA_ENTRIES_MAX, Delta, IndexEntry},
+    index::{DELTA_ENTRIES_MAX, Delta, IndexEntry, Merge},
     layout::{self, Beside, SnapshotId},
     pack::{FrameKind, TocRow},
     pack_set::PackSet,
@@ -330,15 +330,31 @@ impl SnapshotWriter {
             signer: self.session.plan.keys.signer.public(),
         };
         self.commit(&commit)?;
+        self.merge_index();
         Ok(Finished { id: self.session.id(), packs: self.data.packs() + self.meta.packs(), commit })
+    }
+
+    /// Makes the index shorter for later sessions. The snapshot exists already: a failure costs these sessions some requests.
+    fn merge_index(&self) {
+        let merge = Merge {
+            store: &**self.session.repository.store(),
+            key: &self.session.plan.keys.index,
+            excluded: &self.session.excluded,
+            opened: self.session.opened,
+            session_max: SignedDuration::from_secs(self.session.repository.config().gc.session_max_s),
+            now: self.session.plan.now,
+        };
+        if let Err(error) = self.uploads.run(merge.run()) {
+            tracing::warn!(%error, "The index was not merged; a later session tries again");
+        }
     }
 
     /// Stores the table of the session's packs, and of those that only this session can vouch for.
     fn write_pack_table(&self) -> Result<Option<Packs>> {
         let mut table = new_rows([(&self.data, 0), (&self.meta, 0)]);
         let own = table.0.len();
-        let found = self.known.packs().into_iter().chain([&self.session.adopted]);
-        for (pack, row) in found.flat_map(|t| &t.0) {
+        let found = self.known.packs(&self.refs);
+        for (pack, row) in found.0.iter().chain(&self.session.adopted.0) {
             if self.refs.contains(*pack) {
                 table.0.entry(*pack).or_insert(*row);
             }
