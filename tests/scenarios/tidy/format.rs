@@ -7,10 +7,11 @@ use super::tree::{Text, text, texts};
 const FORMAT: &str = "agent/repository/FORMAT.md";
 
 /// Where stored bytes are made and read, below the sources of the repository. A directory stands for all in it.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     "commit.rs",
     "config.rs",
     "index.rs",
+    "index/",
     "pack.rs",
     "pack_set.rs",
     "pack_table.rs",
