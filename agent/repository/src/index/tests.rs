@@ -227,15 +227,15 @@ struct Stepped(Arc<Memory>);
 
 impl ObjectStore for Stepped {
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, store::Result<Bytes>> {
-        Box::pin(tokio::task::yield_now().then(|()| self.0.get(key)))
+        Box::pin(tokio::task::yield_now().then(move |()| self.0.get(key)))
     }
 
     fn get_range<'a>(&'a self, key: &'a Key, range: Range<u64>) -> BoxFuture<'a, store::Result<Bytes>> {
-        Box::pin(tokio::task::yield_now().then(|()| self.0.get_range(key, range)))
+        Box::pin(tokio::task::yield_now().then(move |()| self.0.get_range(key, range)))
     }
 
     fn create<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, store::Result<Created>> {
-        Box::pin(tokio::task::yield_now().then(|()| self.0.create(key, body)))
+        Box::pin(tokio::task::yield_now().then(move |()| self.0.create(key, body)))
     }
 
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, store::Result<Page>> {
@@ -243,6 +243,6 @@ impl ObjectStore for Stepped {
     }
 
     fn delete<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, store::Result<()>> {
-        Box::pin(tokio::task::yield_now().then(|()| self.0.delete(keys)))
+        Box::pin(tokio::task::yield_now().then(move |()| self.0.delete(keys)))
     }
 }

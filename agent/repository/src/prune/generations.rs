@@ -1,5 +1,7 @@
 //! Merged generations of the index: what they may offer, and which of them, and which deltas, the newest one replaces. Pure.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -14,12 +16,12 @@ const SETTLED_AFTER: SignedDuration = SignedDuration::from_mins(15);
 /// The newest generation that counts, where no session can ask an older one any more.
 pub(super) struct Settled<'a> {
     id: SessionId,
-    deltas: &'a std::collections::BTreeSet<(SessionId, u32)>,
+    deltas: &'a BTreeSet<(SessionId, u32)>,
 }
 
 impl<'a> Settled<'a> {
     pub(super) fn of(inventory: &'a Inventory, limits: Limits, now: Timestamp) -> Option<Self> {
-        let in_time = |at: Timestamp, opened| at.duration_since(opened) <= limits.session_max;
+        let in_time = |at: Timestamp, opened: Timestamp| at.duration_since(opened) <= limits.session_max;
         let mut published = inventory.generations.iter().filter_map(|(id, g)| Some((*id, g.published.as_ref()?)));
         let (id, newest) = published.rfind(|(_, p)| in_time(p.at, p.opened))?;
         let age = limits.session_max.checked_add(SETTLED_AFTER).unwrap_or(SignedDuration::MAX);

@@ -149,3 +149,8 @@ fn data_is_lost_where_condemned_sets_go_while_an_index_still_offers_their_packs(
 fn data_is_lost_where_condemned_sets_go_while_a_merged_generation_still_offers_their_packs() {
     assert!(losing_runs(Protocol { generations: Index::Overlooked, ..proposed() }) > 0);
 }
+
+#[test]
+fn data_is_lost_where_a_generation_counts_that_came_after_its_sessions_time() {
+    assert!(losing_runs(Protocol { late: Late::Counts, stall: 1000, ..proposed() }) > 0);
+}
