@@ -153,11 +153,11 @@ fn a_condemned_set_is_marked_when_no_index_offers_its_packs_and_goes_2_g_after_t
     let condemned = [(session(9), condemned)].into();
     let bare = Inventory { condemned, ..Inventory::default() };
     let with_delta = Inventory { deltas: [((session(1), 0), hour(NOW))].into(), ..bare.clone() };
-    let generation = |offers: Option<&[PackRef]>| Generation {
+    let generation = |offers: Option<PackSet>| Generation {
         objects: vec![GenerationPart::Description],
         newest: hour(NOW),
         published: None,
-        offers: offers.map(set),
+        offers,
     };
     let with_generation =
         |offers| Inventory { generations: [(session(5), generation(offers))].into(), ..bare.clone() };
@@ -172,8 +172,8 @@ fn a_condemned_set_is_marked_when_no_index_offers_its_packs_and_goes_2_g_after_t
     assert_eq!(plan(&with_part(2, 73)).gone, []);
     assert_eq!(plan(&with_part(2, 74)).gone, [session(9)]);
     assert_eq!(plan(&with_generation(None)).gone, [], "what it offers is not known");
-    assert_eq!(plan(&with_generation(Some(&[pack(1, 0), pack(2, 0)]))).gone, []);
-    assert_eq!(plan(&with_generation(Some(&[pack(2, 0)]))).gone, [session(9)]);
+    assert_eq!(plan(&with_generation(Some(set(&[pack(1, 0), pack(2, 0)])))).gone, []);
+    assert_eq!(plan(&with_generation(Some(set(&[pack(2, 0)])))).gone, [session(9)]);
     assert_eq!(plan(&bare).gone, [session(9)]);
 
     let marked = |at| Inventory { swept: [(session(9), hour(at))].into(), ..bare.clone() };
