@@ -2,7 +2,7 @@
 # TEST_FLAGS reaches every `cargo test`, for example TEST_FLAGS=--no-fail-fast.
 
 .DEFAULT_GOAL := help
-.PHONY: help check test test-store test-all torture-quick torture release
+.PHONY: help check test test-store test-all torture-quick torture bench release
 
 # Runs of the prune model for each protocol; `make test` plays 60.
 QUICK_RUNS := 500
@@ -32,8 +32,14 @@ test-all: test test-store ## Every test above
 torture-quick: ## The model of prunes beside backups, 500 runs
 	TRYSAIL_TORTURE_RUNS=$(QUICK_RUNS) $(TEST) -p trysail-repository --lib prune::model
 
-torture: ## The same, 10,000 runs
+torture: ## The same, 10,000 runs; crashes, faults, damage and the model of whole backups at their large sizes
 	TRYSAIL_TORTURE_RUNS=$(TORTURE_RUNS) $(TEST) -p trysail-repository --lib prune::model
+	TRYSAIL_TORTURE=large $(TEST) -p trysail-repository --test check --test parsers
+	TRYSAIL_TORTURE=large $(TEST) -p trysail-volume --test crash --test faults --test model
+
+bench: ## Beside restic, kopia and tar | zstd | age, which it builds (needs Go); TRYSAIL_BENCH_* choose sets and rounds
+	cargo build --release --package trysail-cli
+	cargo run --release --package trysail-tests --bin bench
 
 release: check test-all ## The program after all tests, and its SHA-256
 	cargo build --release --locked --package trysail-cli

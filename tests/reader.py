@@ -579,7 +579,8 @@ def read(repository, snapshot):
     check_recipe(repository, recipe, said, expected, f"v1/{base}.recipe")
     need(repository.touched == set(refs), f"v1/{base}.recipe: touches packs that .refs does not name")
     for pack, live in refs.items():
-        need(1 <= live <= repository.tables[pack][3], f"v1/{base}.refs: {pack_name(pack)} cannot have {live} live bytes")
+        # A frame that several members share counts for each of them: live may exceed what the pack decodes to.
+        need(live >= 1, f"v1/{base}.refs: {pack_name(pack)} cannot have {live} live bytes")
     return rows
 
 

@@ -1,4 +1,4 @@
-//! The foreign programs of the tests, MinIO and its client `mc`, built once from the `go.mod` files beside this one.
+//! The foreign programs of the tests and of the bench, built once from the `go.mod` files beside this one.
 //!
 //! They lie in `$TRYSAIL_CACHE`, else `$XDG_CACHE_HOME/trysail`, else `~/.cache/trysail`, under the hash of their
 //! `go.mod` and `go.sum`. A machine without Go is an error and not a skipped test.
@@ -23,6 +23,14 @@ pub enum Tool {
     Minio,
     /// Its command line client.
     Mc,
+    /// A peer of the bench.
+    Restic,
+    /// A peer of the bench.
+    Kopia,
+    /// The encryption program.
+    Age,
+    /// Makes its identities.
+    AgeKeygen,
 }
 
 impl Tool {
@@ -30,6 +38,18 @@ impl Tool {
         match self {
             Self::Minio => "minio",
             Self::Mc => "mc",
+            Self::Restic => "restic",
+            Self::Kopia => "kopia",
+            Self::Age => "age",
+            Self::AgeKeygen => "age-keygen",
+        }
+    }
+
+    /// The directory of its `go.mod`.
+    fn module(self) -> &'static str {
+        match self {
+            Self::AgeKeygen => "age",
+            other => other.name(),
         }
     }
 
@@ -37,12 +57,40 @@ impl Tool {
         match self {
             Self::Minio => "github.com/minio/minio",
             Self::Mc => "github.com/minio/mc",
+            Self::Restic => "github.com/restic/restic/cmd/restic",
+            Self::Kopia => "github.com/kopia/kopia",
+            Self::Age => "filippo.io/age/cmd/age",
+            Self::AgeKeygen => "filippo.io/age/cmd/age-keygen",
         }
+    }
+
+    fn tags(self) -> &'static str {
+        match self {
+            Self::Restic => "selfupdate,disable_grpc_modules",
+            _ => "",
+        }
+    }
+
+    /// The version of its package that the `go.mod` names.
+    pub fn version(self) -> Result<String> {
+        let path = self.source().join("go.mod");
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let mut named = text.lines().filter_map(|line| {
+            let mut words = line.trim().trim_start_matches("require ").split_whitespace();
+            let (module, version) = (words.next()?, words.next()?);
+            let within = self.package().strip_prefix(module)?;
+            (version.starts_with('v') && (within.is_empty() || within.starts_with('/'))).then(|| version.to_owned())
+        });
+        named.next_back().with_context(|| format!("{} names no version of {}", path.display(), self.name()))
+    }
+
+    fn source(self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("harness/tools").join(self.module())
     }
 
     /// The path of the program. The first caller on a machine builds it (minutes); others wait for it.
     pub fn path(self) -> Result<PathBuf> {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("harness/tools").join(self.name());
+        let source = self.source();
         let directory = cache()?.join(format!("{}-{}", self.name(), hash(&source)?));
         fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
         let lock = fs::File::create(directory.join("lock")).context("make the lock of a build")?;
@@ -58,7 +106,7 @@ impl Tool {
     fn build(self, source: &Path, directory: &Path) -> Result<()> {
         let unfinished = directory.join("unfinished");
         let status = Command::new("go")
-            .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
+            .args(["build", "-trimpath", "-ldflags", "-s -w", "-tags", self.tags(), "-o"])
             .arg(&unfinished)
             .arg(self.package())
             .current_dir(source)

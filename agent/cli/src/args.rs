@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     /// How results are printed.
     #[arg(short, long, global = true, value_enum, default_value = "table", value_name = "FORMAT")]
     pub(crate) output: Format,
-    /// Print nothing but results and errors.
+    /// Print no progress and no hints: only results, and what went wrong.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 }
@@ -154,6 +154,15 @@ pub(crate) enum Repo {
         /// The root key to trust from now on, as the error message printed it.
         #[arg(long, value_name = "KEY")]
         root: Option<String>,
+    },
+    /// Check that all that snapshots need is stored, whole and signed; name the paths that damage costs.
+    Check {
+        /// Read the packs too: part N of T (`1/1` is all; `3/30` on the third of thirty days), each pack in exactly one part.
+        #[arg(long, value_name = "N/T")]
+        read_data: Option<String>,
+        /// Mark damaged packs, so that the next backup reads what they held from the volume again.
+        #[arg(long)]
+        mark_bad: bool,
     },
     /// Find packs that no snapshot needs, condemn them, and delete those condemned long enough ago.
     Prune {

@@ -1,6 +1,7 @@
 //! One file for each group of commands; each command is one function from arguments to an outcome.
 
 mod browse;
+mod check;
 mod repo;
 mod volume;
 
@@ -11,6 +12,7 @@ use tokio::runtime::Handle;
 use crate::{
     Outcome,
     args::{Args, Command, Repo, Volume},
+    output,
     place::Place,
 };
 
@@ -21,7 +23,9 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
     match command {
         Command::Volume(Volume::Backup(backup)) => volume::backup(&place()?, &shared, &backup, runtime),
         Command::Volume(Volume::Restore(restore)) => volume::restore(&place()?, &shared, &restore, runtime),
-        Command::Volume(Volume::List { volume }) => runtime.block_on(browse::list(&place()?, &shared, volume.as_deref())),
+        Command::Volume(Volume::List { volume }) => {
+            runtime.block_on(browse::list(&place()?, &shared, volume.as_deref()))
+        }
         Command::Volume(Volume::Ls { snapshot, path }) => {
             runtime.block_on(browse::ls(&place()?, &shared, &snapshot, path.as_deref()))
         }
@@ -32,12 +36,16 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
         Command::Volume(Volume::Export { snapshot }) => runtime.block_on(browse::export(&place()?, &snapshot)),
         Command::Repo(Repo::Init { recipients }) => runtime.block_on(repo::init(&place()?, &recipients)),
         Command::Repo(Repo::Adopt { root }) => runtime.block_on(repo::adopt(&place()?, root.as_deref())),
+        Command::Repo(Repo::Check { read_data, mark_bad }) => {
+            runtime.block_on(check::check(&place()?, &shared, read_data.as_deref(), mark_bad))
+        }
         Command::Repo(Repo::Prune { dry_run }) => runtime.block_on(repo::prune(&place()?, &shared, dry_run)),
         Command::Repo(Repo::Forget { snapshots }) => runtime.block_on(repo::forget(&place()?, &snapshots)),
         Command::Repo(Repo::Stats) => runtime.block_on(repo::stats(&place()?, &shared)),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "trysail", &mut std::io::stdout());
-            Ok(Outcome::Done)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "trysail", &mut script);
+            output::bytes(&script).map(|()| Outcome::Done)
         }
     }
 }

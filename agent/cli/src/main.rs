@@ -7,13 +7,9 @@ mod place;
 mod progress;
 mod state;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::Parser as _;
-
-/// Compressed packs are large and short-lived; this allocator gives their pages back sooner, which a small cgroup needs.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How a command ended, as the exit code says it. A usage error is 2, by clap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,15 +24,25 @@ enum Outcome {
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
+    let level = if args.shared.quiet { "error" } else { "warn" };
     let log = tracing_subscriber::EnvFilter::try_from_env("TRYSAIL_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(log).with_writer(std::io::stderr).without_time().with_target(false).init();
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(log)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .without_time()
+        .with_target(false)
+        .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| command::run(args, runtime.handle()));
+    let outcome = outcome.and_then(|outcome| output::flush().map(|()| outcome));
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Damaged) => ExitCode::from(1),
         Ok(Outcome::Incomplete) => ExitCode::from(3),
+        // As a shell tells the end by SIGPIPE, and as quietly.
+        Err(error) if output::is_reader_gone(&error) => ExitCode::from(141),
         Err(error) => {
             output::error(&error);
             ExitCode::from(1)

@@ -1,11 +1,14 @@
 //! The only place that prints: results to standard output, everything else to standard error.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what this file is for")]
+#![expect(clippy::print_stderr, reason = "printing is what this file is for")]
 
 use std::io::Write as _;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
+
+/// What an error of the result's destination is about.
+const OUTPUT: &str = "standard output cannot be written";
 
 /// Prints an error with its causes in one line.
 pub(crate) fn error(error: &anyhow::Error) {
@@ -27,22 +30,32 @@ pub(crate) fn note(text: &str) {
 
 /// Prints a result as JSON.
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)?;
-    Ok(())
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    bytes(&text)
 }
 
-/// Prints a line of a result. A reader that has gone away ends the program quietly.
+/// Prints a line of a result.
 pub(crate) fn line(text: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{text}")?;
-    Ok(())
+    writeln!(std::io::stdout(), "{text}").context(OUTPUT)
 }
 
 /// Prints bytes of a result.
 pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
-    std::io::stdout().write_all(bytes)?;
-    Ok(())
+    std::io::stdout().write_all(bytes).context(OUTPUT)
+}
+
+/// Passes on what is still in the buffer: at the end of the program nobody would hear of a failure.
+pub(crate) fn flush() -> Result<()> {
+    std::io::stdout().flush().context(OUTPUT)
+}
+
+/// Whether an error says only that the reader of a pipe has seen enough.
+pub(crate) fn is_reader_gone(error: &anyhow::Error) -> bool {
+    let is_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    error.chain().any(is_pipe)
 }
 
 /// Prints a table as kubectl does.
@@ -64,14 +77,19 @@ pub(crate) fn path(path: &[u8]) -> String {
         return ".".to_owned();
     }
     match std::str::from_utf8(path) {
-        Ok(text) => escape(text),
+        // A line break too: a name must not look like a row of its own.
+        Ok(text) => {
+            text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect()
+        }
         Err(_) => path.escape_ascii().to_string(),
     }
 }
 
 /// Text whose control characters are escaped.
 fn escape(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() }).collect()
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
 }
 
 /// A number of bytes for people.
@@ -102,5 +120,6 @@ mod tests {
     fn a_name_cannot_move_the_cursor() {
         assert_eq!(path(b"a\x1b[2Jb"), "a\\u{1b}[2Jb");
         assert_eq!(path(b"\xff\n"), "\\xff\\n");
+        assert_eq!(path(b"a\nb"), "a\\nb");
     }
 }

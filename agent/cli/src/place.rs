@@ -11,7 +11,7 @@ use trysail_repository::{
     seal::{Identity, Recipient},
     signature::PublicKey,
     store::{
-        ObjectStore,
+        ErrorKind, ObjectStore,
         directory::Directory,
         retry::Retry,
         s3::{S3, S3Settings},
@@ -30,6 +30,7 @@ const FIRST_CONTACT: Duration = Duration::from_secs(15);
 /// Where a repository is and what this machine knows of it.
 pub(crate) struct Place {
     url: String,
+    quiet: bool,
     state: State,
     identity: Identity,
 }
@@ -60,12 +61,11 @@ fn home(variable: &str, below_home: &str) -> Result<std::path::PathBuf> {
 impl Place {
     /// The place that the arguments and the environment name.
     pub(crate) fn new(shared: &Shared) -> Result<Self> {
-        let url = match &shared.repo {
-            Some(url) => url.clone(),
-            None => {
-                let directory = home("XDG_DATA_HOME", ".local/share")?.join("trysail/repo");
-                format!("file://{}", directory.to_str().context("the path of the data directory is not UTF-8")?)
-            }
+        let url = if let Some(url) = &shared.repo {
+            url.clone()
+        } else {
+            let directory = home("XDG_DATA_HOME", ".local/share")?.join("trysail/repo");
+            format!("file://{}", directory.to_str().context("the path of the data directory is not UTF-8")?)
         };
         let mut identity = Identity::default();
         for file in &shared.identity {
@@ -74,7 +74,7 @@ impl Place {
             identity = identity.and(&Identity::parse(&text).with_context(context)?);
         }
         let state = State::new(home("XDG_STATE_HOME", ".local/state")?.join("trysail"));
-        Ok(Self { url, state, identity })
+        Ok(Self { url, quiet: shared.quiet, state, identity })
     }
 
     /// The URL.
@@ -99,7 +99,8 @@ impl Place {
             return Ok(Arc::new(opened.with_context(context)?));
         }
         if self.url.starts_with("s3://") {
-            let settings = S3Settings::from_url(&self.url, |name| std::env::var(name).ok()).with_context(|| self.url.clone())?;
+            let settings =
+                S3Settings::from_url(&self.url, |name| std::env::var(name).ok()).with_context(|| self.url.clone())?;
             let retry = Retry::new(S3::connect(&settings)?);
             return Ok(match patience {
                 Some(patience) => Arc::new(retry.with_patience(patience)),
@@ -111,11 +112,17 @@ impl Place {
 
     /// Opens the repository, trusting its root key on first use.
     pub(crate) async fn open(&self, absent: IfAbsent<'_>) -> Result<Opened> {
+        if let IfAbsent::Init(given) = &absent {
+            // Before anything is made.
+            recipients(given)?;
+        }
         let make = if matches!(absent, IfAbsent::Init(_)) { Make::IfAbsent } else { Make::Never };
         let pinned = self.state.pin(&self.url)?;
         let first = match self.store(make, Some(FIRST_CONTACT)) {
             Ok(store) => store,
-            Err(_) if self.is_absent() && matches!(absent, IfAbsent::Refuse) => return Err(self.explain(Error::NoRepository)),
+            Err(_) if self.is_absent() && matches!(absent, IfAbsent::Refuse) => {
+                return Err(self.explain(Error::NoRepository));
+            }
             Err(error) => return Err(error),
         };
         let opened = Repository::open(first, pinned).await;
@@ -140,10 +147,19 @@ impl Place {
     }
 
     fn is_absent(&self) -> bool {
-        self.url.strip_prefix("file://").is_some_and(|path| !Path::new(path).exists())
+        let path = self.url.strip_prefix("file://").map(Path::new);
+        path.is_some_and(|path| path.is_absolute() && !path.exists())
+    }
+
+    /// The directory of a repository that lies in one.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.url.strip_prefix("file://").map(Path::new)
     }
 
     fn explain(&self, error: Error) -> anyhow::Error {
+        if matches!(&error, Error::Store(store) if store.kind == ErrorKind::Transient) {
+            return anyhow::anyhow!("{}: {error}; is the address right, and does the store run?", self.url);
+        }
         anyhow::Error::from(error).context(self.url.clone())
     }
 
@@ -165,26 +181,45 @@ impl Place {
         bail!("the repository exists and has other recipients: {}; leave --recipient out", display_list(has))
     }
 
-    /// Makes a repository.
-    pub(crate) async fn init(&self, given: &Recipients) -> Result<Opened> {
+    /// Makes a repository where there is none.
+    pub(crate) async fn init_new(&self, given: &Recipients) -> Result<Opened> {
+        recipients(given)?;
+        let store = self.store(Make::IfAbsent, Some(FIRST_CONTACT))?;
+        match Repository::open(store, None).await {
+            Ok(_) => bail!("{}: there is a repository already; use it, or give another --repo", self.url),
+            Err(Error::NoRepository) => self.init(given).await,
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    async fn init(&self, given: &Recipients) -> Result<Opened> {
         let recipients = recipients(given)?;
         let keys = Keys::generate().map_err(|e| anyhow::anyhow!("the kernel gives no random bytes: {e}"))?;
         // The keys are safe before the repository exists: the other way round, a crash would leave one that nobody can write.
         self.state.set_keys(&keys)?;
         let store = self.store(Make::IfAbsent, Some(FIRST_CONTACT))?;
-        let repository = Repository::init(store, &recipients, &keys, Timestamp::now()).await.map_err(|e| self.explain(e))?;
+        let repository =
+            Repository::init(store, &recipients, &keys, Timestamp::now()).await.map_err(|e| self.explain(e))?;
         self.state.set_pin(&self.url, repository.config().root)?;
+        if !self.quiet {
+            self.tell_made(&recipients);
+        }
+        let repository = repository.with_store(self.store(Make::Never, None)?);
+        Ok(Opened { repository, identity: self.identity.clone(), keys: Some(keys) })
+    }
+
+    fn tell_made(&self, recipients: &[Recipient]) {
         output::note(&format!("Made a repository at {}", self.url));
-        match recipients.as_slice() {
-            [] => output::note("It is not encrypted: whoever can read the store can read the files. Encrypt with --recipient when it is made."),
+        match recipients {
+            [] => output::note(
+                "It is not encrypted: whoever can read the store can read the files. Encrypt with --recipient when it is made.",
+            ),
             [one] => output::note(&format!(
                 "Only {} can restore from it: if that one key is lost, everything is. Better give a second --recipient, kept elsewhere.",
                 one.text()
             )),
             _ => {}
         }
-        let repository = repository.with_store(self.store(Make::Never, None)?);
-        Ok(Opened { repository, identity: self.identity.clone(), keys: Some(keys) })
     }
 
     /// Trusts the repository's root key, and takes over its keys with the identity.
@@ -219,6 +254,11 @@ impl Opened {
                 display_list(&self.repository.config().recipients)
             )
         })
+    }
+
+    /// The identities given and the keys, as far as there are any.
+    pub(crate) fn secrets(&self) -> (Identity, Option<Keys>) {
+        (self.identity.clone(), self.keys.clone())
     }
 
     /// What opens the packs of a volume: the identities given, and for its file table the state key, where it is known.

@@ -18,7 +18,7 @@ use crate::output;
 /// How often a terminal is renewed.
 const TERMINAL_EVERY: Duration = Duration::from_millis(200);
 /// How often a log gets a line.
-const LOG_EVERY: Duration = Duration::from_secs(60);
+const LOG_EVERY: Duration = Duration::from_mins(1);
 
 /// Shows counters until it is dropped.
 pub(crate) struct Progress {
@@ -57,7 +57,8 @@ fn show(verb: &str, counters: &Counters, stopped: &Receiver<()>) {
     let every = if terminal { TERMINAL_EVERY } else { LOG_EVERY };
     while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(every) {
         let (entries, bytes, stored) = (counters.entries.get(), counters.read.get(), counters.stored.get());
-        let text = format!("{verb} {entries} entries, {} of data, {} stored", output::size(bytes), output::size(stored));
+        let text =
+            format!("{verb} {entries} entries, {} of data, {} stored", output::size(bytes), output::size(stored));
         if terminal {
             bar.set_message(text);
             bar.tick();

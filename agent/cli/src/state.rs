@@ -68,7 +68,13 @@ fn write(path: &Path, text: &[u8]) -> Result<()> {
     let context = || path.display().to_string();
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(context)?;
     let temporary = path.with_extension(format!("new-{}", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).with_context(context)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .with_context(context)?;
     file.write_all(text).and_then(|()| file.sync_all()).with_context(context)?;
     fs::rename(&temporary, path).with_context(context)
 }

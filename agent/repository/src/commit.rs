@@ -9,7 +9,7 @@ use crate::{
     layout::{SnapshotId, VolumeName},
     session::SessionId,
     signature::{self, PublicKey, Purpose, Unsigned},
-    table::{MetaRef, PackId},
+    table::{Kind, MetaRef, PackId, Row},
 };
 
 /// Longest commit object in bytes.
@@ -108,6 +108,22 @@ pub struct Entries {
     pub unstable: u64,
     /// Files that could not be read.
     pub unreadable: u64,
+}
+
+impl Entries {
+    /// Counts a row.
+    pub fn count(&mut self, row: &Row) {
+        match &row.kind {
+            Kind::Directory => self.directories += 1,
+            Kind::File(_) => self.files += 1,
+            Kind::Symlink { .. } => self.symlinks += 1,
+            Kind::Hardlink { .. } => self.hardlinks += 1,
+            Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. } => self.specials += 1,
+            Kind::Socket => self.sockets += 1,
+        }
+        self.unstable += u64::from(row.flags.unstable);
+        self.unreadable += u64::from(row.flags.unreadable);
+    }
 }
 
 /// Bytes of a snapshot and of the run that made it.
@@ -241,12 +257,12 @@ impl Commit {
 
     /// The commit in an object that lies where `id`'s commit lies, verified by the trusted signers.
     pub fn parse(object: &[u8], id: &SnapshotId, signers: &[PublicKey]) -> Result<Self, Error> {
-        if object.len() > COMMIT_BYTES_MAX {
-            return Err(Error::Shape);
-        }
         #[derive(Deserialize)]
         struct Header {
             signer: PublicKey,
+        }
+        if object.len() > COMMIT_BYTES_MAX {
+            return Err(Error::Shape);
         }
         let unverified = signature::unverified(object)?;
         // Only the key's name is taken from unverified bytes; everything else is parsed after the signature is.
@@ -278,6 +294,7 @@ pub(crate) mod as_text {
 mod as_optional_text {
     use super::*;
 
+    #[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
     pub(super) fn serialize<S: Serializer>(id: &Option<SessionId>, s: S) -> Result<S::Ok, S::Error> {
         match id {
             Some(id) => s.collect_str(id),
@@ -311,7 +328,8 @@ mod as_pack {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<PackId, D::Error> {
         let text = String::deserialize(d)?;
-        let parsed = text.split_once('/').and_then(|(s, n)| Some(PackId { session: s.parse().ok()?, number: n.parse().ok()? }));
+        let parsed =
+            text.split_once('/').and_then(|(s, n)| Some(PackId { session: s.parse().ok()?, number: n.parse().ok()? }));
         parsed.ok_or_else(|| D::Error::custom("a pack is <session>/<number>"))
     }
 }
@@ -351,7 +369,7 @@ mod tests {
         let signer = Keys::from_parts([1; 32], [2; 32]).signer();
         let commit = commit(&signer);
         let object = commit.sign(&signer);
-        expect_test::expect![[r#"{"format":"tarext/1","session":"01040G2081040G2081040G2081","volume":"db~2Fdata","uid":"","kind":"complete","started":"2026-11-18T11:06:40Z","seq":1,"prev":"0000000000000000000000000000000000000000000000000000000000000000","base":null,"entries":{"directories":0,"files":2,"symlinks":0,"hardlinks":0,"specials":0,"sockets":0,"unstable":0,"unreadable":0,"excluded":0},"bytes":{"logical":10,"read":10,"new":10,"stored":9},"table":{"root":[{"pack":"01040G2081040G2081040G2081/000003","offset":1,"stored":2,"plain":3,"sha256":"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"}],"rows":3,"blocks":1,"merkle":"cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"},"tar":{"bytes":4096},"packs":{"bytes":7,"sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},"refs":{"bytes":7,"sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},"recipe":{"bytes":8,"sha256":"dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd","lines":1},"signer":"EzSem20Ws2lKlTPVriHP2EAg6/OVVz7pOcaO3HACYRY=","sig":"gTvTq4jpSCB3utKNabqS+29HM1GeytoCsL7fHivS1rNpxsOzrvvyDbJOd7DwMvumLpTGdo7srkLUGwgcecRTBQ=="}"#]].assert_eq(std::str::from_utf8(&object).expect("text"));
+        expect_test::expect![[r#"{"format":"tarext/1","session":"01040G2081040G2081040G2081","volume":"db~2Fdata","uid":"","kind":"complete","started":"2026-11-18T11:06:40Z","seq":1,"prev":"0000000000000000000000000000000000000000000000000000000000000000","base":null,"entries":{"directories":0,"files":2,"symlinks":0,"hardlinks":0,"specials":0,"sockets":0,"unstable":0,"unreadable":0},"bytes":{"logical":10,"read":10,"new":10,"stored":9},"table":{"root":[{"pack":"01040G2081040G2081040G2081/000003","offset":1,"stored":2,"plain":3,"sha256":"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"}],"rows":3,"blocks":1,"merkle":"cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"},"tar":{"bytes":4096},"packs":{"bytes":7,"sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","adopted":0},"refs":{"bytes":7,"sha256":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},"recipe":{"bytes":8,"sha256":"dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd","lines":1},"signer":"EzSem20Ws2lKlTPVriHP2EAg6/OVVz7pOcaO3HACYRY=","sig":"yAyNI2l8/+er8SZLGRC2Fcm1haiQ7INQM7hwJrJz35WjSOeLb/k800zgFSCOwVCeIw1C5nheaC6a0XmTVTV8Ag=="}"#]].assert_eq(std::str::from_utf8(&object).expect("text"));
         assert_eq!(Commit::parse(&object, &commit.id(), &[signer.public()]), Ok(commit));
     }
 
@@ -360,10 +378,7 @@ mod tests {
         let (ours, theirs) = (Keys::from_parts([1; 32], [2; 32]).signer(), Keys::from_parts([1; 32], [3; 32]).signer());
         let commit = commit(&ours);
         let object = commit.sign(&ours);
-        assert_eq!(
-            Commit::parse(&object, &commit.id(), &[theirs.public()]),
-            Err(Error::UnknownSigner(ours.public()))
-        );
+        assert_eq!(Commit::parse(&object, &commit.id(), &[theirs.public()]), Err(Error::UnknownSigner(ours.public())));
         assert_eq!(
             Commit::parse(&commit.sign(&theirs), &commit.id(), &[ours.public()]),
             Err(Error::Unsigned(Unsigned::Wrong))

@@ -95,7 +95,7 @@ pub struct GcConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It is another program's, or damaged.
-    #[error("it is not the repo.json of a Trysail repository")]
+    #[error("it is not the repo.json of a Trysail repository; choose another place")]
     NotOurs,
     /// It is a newer program's.
     #[error("it is of format {0}; this program reads {FORMAT} up to level {FORMAT_LEVEL}: use a newer trysail")]
@@ -186,7 +186,10 @@ mod tests {
         let keys = Keys::from_parts([1; 32], [2; 32]);
         let created = Timestamp::from_second(1_795_000_000).expect("a time");
         let id = "01KB0000000000000000000000".to_owned();
-        (RepoConfig::new(id, created, vec!["age1x".to_owned()], keys.root().public(), keys.signer().public()), keys.root())
+        (
+            RepoConfig::new(id, created, vec!["age1x".to_owned()], keys.root().public(), keys.signer().public()),
+            keys.root(),
+        )
     }
 
     #[test]

@@ -91,8 +91,12 @@ mod tests {
     #[test]
     fn cut_points_never_move() {
         let bytes = noise(3 << 20);
-        expect_test::expect!["[349306, 182844, 342136, 276446, 327931, 264860, 290318, 275049, 312181, 334417, 190240]"].assert_eq(&format!("{:?}", cuts(0, &bytes)));
-        expect_test::expect!["[330501, 274825, 337269, 294213, 327257, 327751, 275545, 472030, 327081, 137751, 41505]"].assert_eq(&format!("{:?}", cuts(0x0123_4567_89ab_cdef, &bytes)));
+        expect_test::expect![
+            "[349306, 182844, 342136, 276446, 327931, 264860, 290318, 275049, 312181, 334417, 190240]"
+        ]
+        .assert_eq(&format!("{:?}", cuts(0, &bytes)));
+        expect_test::expect!["[330501, 274825, 337269, 294213, 327257, 327751, 275545, 472030, 327081, 137751, 41505]"]
+            .assert_eq(&format!("{:?}", cuts(0x0123_4567_89ab_cdef, &bytes)));
         expect_test::expect!["[1048576, 1048576, 1048576]"].assert_eq(&format!("{:?}", cuts(0, &vec![0; 3 << 20])));
     }
 

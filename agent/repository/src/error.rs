@@ -1,8 +1,7 @@
 //! What can go wrong in a repository: always which object, and what the caller can do about it.
 
 use crate::{
-    commit, config,
-    frame,
+    commit, config, frame,
     keys::NotKeys,
     seal,
     signature::PublicKey,
@@ -23,6 +22,16 @@ pub enum Error {
     /// There is no repository at that place.
     #[error("there is no repository: v1/repo.json is missing; make one with `trysail repo init`")]
     NoRepository,
+    /// Another program's repository is at that place.
+    #[error(
+        "{key} is there, which a repository of {programs} has: Trysail does not write into it; choose another place"
+    )]
+    Foreign {
+        /// The object by which it is known.
+        key: &'static str,
+        /// Whose it may be.
+        programs: &'static str,
+    },
     /// There is a repository already.
     #[error("there is a repository already: {0} exists")]
     AlreadyThere(Key),
@@ -121,8 +130,13 @@ pub enum Error {
         /// What begins so (at most ten).
         matches: Vec<String>,
     },
+    /// `latest` of which volume?
+    #[error("`latest` can be of several volumes: say one of {}", .0.join(", "))]
+    SeveralVolumes(Vec<String>),
     /// The session cannot end before its deadline.
-    #[error("the session has run for too long ({0} h): its commit would not be safe from a prune; run it again, it goes on where it was")]
+    #[error(
+        "the session has run for too long ({0} h): its commit would not be safe from a prune; run it again, it goes on where it was"
+    )]
     Deadline(i64),
     /// The kernel gave no random bytes.
     #[error("the kernel gives no random bytes: {0}")]
@@ -169,7 +183,11 @@ impl Error {
                 ErrorKind::Invalid | ErrorKind::TooMany => Class::Invalid,
             },
             Self::NoRepository | Self::NoSnapshot(_) => Class::Missing,
-            Self::AlreadyThere(_) | Self::Ambiguous { .. } | Self::RootChanged { .. } => Class::Invalid,
+            Self::AlreadyThere(_)
+            | Self::Foreign { .. }
+            | Self::SeveralVolumes(_)
+            | Self::Ambiguous { .. }
+            | Self::RootChanged { .. } => Class::Invalid,
             Self::Config { source, .. } => match source {
                 config::Error::NotOurs | config::Error::Newer(_) => Class::Invalid,
                 config::Error::Unsigned(_) | config::Error::Parameter(_) => Class::Corrupt,

@@ -28,7 +28,9 @@ pub enum Error {
         found: usize,
     },
     /// They decode to other bytes than were encoded: the memory or the processor of this machine is at fault.
-    #[error("a frame that was just compressed does not decode to the same bytes: this machine's memory or processor is faulty")]
+    #[error(
+        "a frame that was just compressed does not decode to the same bytes: this machine's memory or processor is faulty"
+    )]
     Mismatch,
     /// The plain bytes are more than a frame holds.
     #[error("{0} bytes are more than a frame holds")]
@@ -119,6 +121,11 @@ impl Decompressor {
             return Err(Error::Length { expected: plain, found });
         }
         Ok(&self.plain)
+    }
+
+    /// What the last call gave; of a call that failed, nothing that may be used.
+    pub fn last(&self) -> &[u8] {
+        &self.plain
     }
 }
 

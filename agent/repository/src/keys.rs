@@ -67,8 +67,7 @@ impl Keys {
     /// The keys in that JSON.
     pub fn from_json(bytes: &[u8]) -> Result<Self, NotKeys> {
         let stored: Stored = serde_json::from_slice(bytes).map_err(|_| NotKeys)?;
-        let mut keys =
-            Self { root: Zeroizing::new([0; 32]), domain: Zeroizing::new([0; 32]), epoch: stored.epoch };
+        let mut keys = Self { root: Zeroizing::new([0; 32]), domain: Zeroizing::new([0; 32]), epoch: stored.epoch };
         hex::decode_to_slice(stored.root.as_bytes(), keys.root.as_mut()).map_err(|_| NotKeys)?;
         hex::decode_to_slice(stored.domain.as_bytes(), keys.domain.as_mut()).map_err(|_| NotKeys)?;
         Ok(keys)
@@ -98,6 +97,11 @@ impl Keys {
             state: StateKey(self.derive(&[b"tarext/1 state\0", escaped.as_bytes()])),
             signer: self.signer(),
         }
+    }
+
+    /// Epoch of the domain key.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
     }
 
     /// The key that signs commits.
@@ -203,11 +207,17 @@ mod tests {
         let task = keys().for_volume(&VolumeName::new("db/data").expect("a name"));
         let text = format!(
             "dedup {}\ngear {:016x}\nindex {}\npart {}\nstate {}\nsigner {:?}\nroot {:?}\nid {}\ncontent {}",
-            hex::encode(*task.dedup), task.gear, hex::encode(*task.index.0),
-            hex::encode(*task.part.0), hex::encode(*task.state.0), task.signer.public(),
-            keys().root().public(), hex::encode(task.frame_id(&[3; 32]).0), hex::encode(task.content_id(&[3; 32]).0),
+            hex::encode(*task.dedup),
+            task.gear,
+            hex::encode(*task.index.0),
+            hex::encode(*task.part.0),
+            hex::encode(*task.state.0),
+            task.signer.public(),
+            keys().root().public(),
+            hex::encode(task.frame_id(&[3; 32]).0),
+            hex::encode(task.content_id(&[3; 32]).0),
         );
-        expect_test::expect![[r#"
+        expect_test::expect![[r"
             dedup 965e0c8f41380fd4ead1bc546c3363c918acb89c5c92df2595ee1d240d934cd9
             gear c931fcb90d94ba33
             index a5a654aee54b2d903c55433f2a9213b3a182e140a50b8b11d2d154c27017f273
@@ -215,7 +225,9 @@ mod tests {
             state 7fda096990e751752881c1c1dc5de8e9c9bbe4ef40cff36f0d065953a7b3e8a5
             signer EzSem20Ws2lKlTPVriHP2EAg6/OVVz7pOcaO3HACYRY=
             root iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=
-            id 792e51907ca7d6fb5c7fc9cce17f5658"#]].assert_eq(&text);
+            id 792e51907ca7d6fb5c7fc9cce17f5658
+            content 7493b728e63387a5c66b7d069d8ffbc8"]]
+        .assert_eq(&text);
     }
 
     #[test]

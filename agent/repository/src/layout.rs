@@ -12,6 +12,11 @@ use crate::{
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VolumeName(String);
 
+/// A digit below 16 as upper-case hexadecimal.
+fn hex_digit(n: u8) -> char {
+    char::from(if n < 10 { b'0' + n } else { b'A' + n - 10 })
+}
+
 /// The name is empty, too long or has a byte that no name has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` cannot name a volume: 1 to 255 bytes, no NUL")]
@@ -39,7 +44,7 @@ impl VolumeName {
             if kept {
                 text.push(char::from(byte));
             } else {
-                text.push_str(&format!("~{byte:02X}"));
+                text.extend(['~', hex_digit(byte >> 4), hex_digit(byte & 0xf)]);
             }
         }
         text
@@ -106,8 +111,8 @@ pub enum Beside {
     Void,
 }
 
-fn key(text: String) -> Key {
-    Key::parse(&text).expect("keys of a repository are made of escaped names, ULIDs and numbers")
+fn key(text: impl AsRef<str>) -> Key {
+    Key::parse(text.as_ref()).expect("keys of a repository are made of escaped names, ULIDs and numbers")
 }
 
 /// `repo.json` (n is 0) or a later state of it.
@@ -133,12 +138,12 @@ pub fn wrapped_keys(n: u32) -> Key {
 
 /// The format text.
 pub fn format_text() -> Key {
-    key("v1/FORMAT.md".to_owned())
+    key("v1/FORMAT.md")
 }
 
 /// The recovery script.
 pub fn rescue_script() -> Key {
-    key("v1/rescue.sh".to_owned())
+    key("v1/rescue.sh")
 }
 
 /// Prefix of all session objects.
@@ -310,7 +315,7 @@ pub fn parse_swept(key: &Key) -> Option<SessionId> {
 
 /// The filler that is deleted first when a store is full.
 pub fn ballast() -> Key {
-    key("v1/gc/ballast".to_owned())
+    key("v1/gc/ballast")
 }
 
 /// Prefix of the marks of damaged packs.
@@ -357,10 +362,21 @@ mod tests {
         let id = SnapshotId { volume: VolumeName::new("db/data").expect("a name"), session: session() };
         let p = PackRef { session: session(), kind: PackKind::Data, number: 12 };
         let keys = [
-            repo_json(0), repo_json(2), wrapped_keys(1), session_open(session()), session_packs(session()), pack(p),
-            pack(PackRef { kind: PackKind::Meta, number: 1_234_567, ..p }), beside(&id, Beside::Commit),
-            beside(&id, Beside::Part(3)), index_delta(session(), 4),
-            generation(session(), GenerationPart::Description), generation(session(), GenerationPart::Shard(3)), condemned(session()), swept(session()), bad(p),
+            repo_json(0),
+            repo_json(2),
+            wrapped_keys(1),
+            session_open(session()),
+            session_packs(session()),
+            pack(p),
+            pack(PackRef { kind: PackKind::Meta, number: 1_234_567, ..p }),
+            beside(&id, Beside::Commit),
+            beside(&id, Beside::Part(3)),
+            index_delta(session(), 4),
+            generation(session(), GenerationPart::Description),
+            generation(session(), GenerationPart::Shard(3)),
+            condemned(session()),
+            swept(session()),
+            bad(p),
         ];
         let text: Vec<String> = keys.iter().map(|k| k.to_string().replace("070W3GE1R70W3GE1R70W3GE1R7", "S")).collect();
         expect_test::expect![[r"
@@ -398,8 +414,12 @@ mod tests {
         assert_eq!(parse_repo_json(&repo_json(10)), Some(10));
         assert_eq!(parse_index_delta(&index_delta(session(), 9)), Some((session(), 9)));
         let parts = [
-            GenerationPart::Description, GenerationPart::Offers, GenerationPart::Bloom, GenerationPart::Firsts,
-            GenerationPart::Packs(0), GenerationPart::Shard(12),
+            GenerationPart::Description,
+            GenerationPart::Offers,
+            GenerationPart::Bloom,
+            GenerationPart::Firsts,
+            GenerationPart::Packs(0),
+            GenerationPart::Shard(12),
         ];
         for part in parts {
             assert_eq!(parse_generation(&generation(session(), part)), Some((session(), part)));

@@ -1,4 +1,5 @@
 //! A deduplicating, verifiable object repository.
+pub mod check;
 pub mod commit;
 pub mod config;
 pub mod cut;

@@ -209,10 +209,7 @@ mod tests {
         let toc = read_toc(&body).expect("its own tables");
         assert_eq!(
             toc.iter().map(|(o, r)| (*o, r.kind, r.plain, r.sha256)).collect::<Vec<_>>(),
-            [
-                (0, FrameKind::Bundle, 3, sha256(b"one")),
-                (toc[0].1.stored, FrameKind::Chunk, 5000, sha256(&[7; 5000])),
-            ]
+            [(0, FrameKind::Bundle, 3, sha256(b"one")), (toc[0].1.stored, FrameKind::Chunk, 5000, sha256(&[7; 5000])),]
         );
         assert_eq!((row.plain as usize, row.frames, row.decoded, row.sha256), (body.len(), 2, 5003, sha256(&body)));
         let start = toc.iter().map(|(_, r)| r.stored as usize).sum::<usize>();

@@ -110,10 +110,7 @@ fn decode_series(d: &mut Decoder<'_>) -> Result<BTreeMap<u32, u64>, Malformed> {
     let mut next = 0u64;
     for _ in 0..d.count(2, "a number of packs")? {
         let number = next.checked_add(d.varint("a pack's number")?).ok_or(Malformed::Field("a pack's number"))?;
-        packs.insert(
-            u32::try_from(number).map_err(|_| Malformed::Field("a pack's number"))?,
-            d.varint("live bytes")?,
-        );
+        packs.insert(u32::try_from(number).map_err(|_| Malformed::Field("a pack's number"))?, d.varint("live bytes")?);
         next = number + 1;
     }
     Ok(packs)
@@ -147,7 +144,14 @@ mod tests {
                 .collect();
         assert_eq!(
             hex::encode(set.encode()),
-            "54535041434b53455431000000000000".to_owned() + "01" + &"01".repeat(16) + "02" + "00ac02" + "0401" + "01" + "0200"
+            "54535041434b53455431000000000000".to_owned()
+                + "01"
+                + &"01".repeat(16)
+                + "02"
+                + "00ac02"
+                + "0401"
+                + "01"
+                + "0200"
         );
     }
 

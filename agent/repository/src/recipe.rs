@@ -118,18 +118,14 @@ impl RecipeWriter {
         let Some(from) = self.open.take() else { return Ok(()) };
         let Some(first) = self.lines.get(from as usize).copied() else { return Ok(()) };
         // A member that directly follows the one before needs no line of its own.
-        if from > 0 && self.units.last().is_some_and(|u| u.to == from) {
-            if let [before, next, ..] = &mut self.lines[from as usize - 1..] {
-                let next = *next;
-                if before.join(&next) {
-                    self.lines.remove(from as usize);
-                    let to = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
-                    if let Some(unit) = self.units.last_mut() {
-                        unit.to = to;
-                    }
-                    return Ok(());
-                }
+        let follows = from > 0 && self.units.last().is_some_and(|u| u.to == from);
+        if follows && self.lines[from as usize - 1].join(&first) {
+            self.lines.remove(from as usize);
+            let to = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
+            if let Some(unit) = self.units.last_mut() {
+                unit.to = to;
             }
+            return Ok(());
         }
         let Line { pack, offset, part, .. } = first.line;
         let to = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);

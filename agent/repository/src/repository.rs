@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::{
-    commit::Commit,
+    commit::{Commit, CommitKind},
     config::RepoConfig,
     error::{Error, Result},
     frame::sha256,
@@ -26,6 +26,9 @@ const SNAPSHOT_OBJECTS_MAX: usize = 100_000;
 const REPO_STATES_MAX: usize = 1000;
 /// Tries to find a free number for the keys object while others make the same repository.
 const KEYS_TRIES_MAX: u32 = 100;
+
+/// Objects by which repositories of other programs are known.
+const FOREIGN: [(&str, &str); 2] = [("config", "restic, rustic or borg"), ("kopia.repository.f", "kopia")];
 
 /// An open repository.
 #[derive(Debug, Clone)]
@@ -57,10 +60,9 @@ impl Repository {
         if !store.list(layout::REPO_JSON, None).await?.objects.is_empty() {
             return Err(Error::AlreadyThere(layout::repo_json(0)));
         }
-        for (key, text) in [
-            (layout::format_text(), crate::FORMAT_TEXT),
-            (layout::rescue_script(), crate::RESCUE_SCRIPT),
-        ] {
+        for (key, text) in
+            [(layout::format_text(), crate::FORMAT_TEXT), (layout::rescue_script(), crate::RESCUE_SCRIPT)]
+        {
             store.create(&key, Bytes::from_static(text.as_bytes())).await?;
         }
         let id = SessionId::new(now).map_err(|e| Error::Random(e.to_string()))?.to_string();
@@ -81,7 +83,9 @@ impl Repository {
     /// [`Error::NoRepository`], [`Error::Config`] where it is another program's or a newer one's, [`Error::RootChanged`].
     pub async fn open(store: Arc<dyn ObjectStore>, pinned: Option<PublicKey>) -> Result<Self> {
         let states = list_all(&*store, layout::REPO_JSON, REPO_STATES_MAX).await?;
-        let newest = states.iter().filter_map(|o| layout::parse_repo_json(&o.key)).max().ok_or(Error::NoRepository)?;
+        let Some(newest) = states.iter().filter_map(|o| layout::parse_repo_json(&o.key)).max() else {
+            return Err(no_repository(&*store).await?);
+        };
         let key = layout::repo_json(newest);
         let object = store.get(&key).await?;
         let config = RepoConfig::parse(&object).map_err(|source| Error::Config { key: key.clone(), source })?;
@@ -109,9 +113,8 @@ impl Repository {
 
     /// Its recipients; empty where nothing is encrypted.
     pub fn recipients(&self) -> Result<Vec<Recipient>> {
-        let parse = |text: &String| {
-            Recipient::parse(text).map_err(|source| Error::Seal { key: layout::repo_json(0), source })
-        };
+        let parse =
+            |text: &String| Recipient::parse(text).map_err(|source| Error::Seal { key: layout::repo_json(0), source });
         self.config.recipients.iter().map(parse).collect()
     }
 
@@ -164,7 +167,9 @@ impl Repository {
         let missing = || Error::NoSnapshot(name.to_owned());
         let (volume, session) = match (name.split_once('@'), name.rsplit_once('/')) {
             (Some((volume, "latest")), _) => (Some(VolumeName::new(volume).map_err(|_| missing())?), "latest"),
-            (_, Some((volume, session))) => (VolumeName::from_escaped(volume).or(VolumeName::new(volume).ok()), session),
+            (_, Some((volume, session))) => {
+                (VolumeName::from_escaped(volume).or(VolumeName::new(volume).ok()), session)
+            }
             _ => (None, name),
         };
         let mut found = self.snapshots(volume.as_ref()).await?;
@@ -172,10 +177,15 @@ impl Repository {
             let mut volumes: Vec<_> = found.iter().map(|s| s.id.volume.escaped()).collect();
             volumes.dedup();
             if volumes.len() > 1 {
-                let matches = volumes.iter().take(10).map(|v| format!("{v}@latest")).collect();
-                return Err(Error::Ambiguous { name: name.to_owned(), matches });
+                return Err(Error::SeveralVolumes(volumes.iter().take(10).map(|v| format!("{v}@latest")).collect()));
             }
-            return found.pop().ok_or_else(missing);
+            // A partial snapshot is only the first part of its volume: whoever wants that names it.
+            while let Some(newest) = found.pop() {
+                if self.commit(&newest.id).await?.0.kind == CommitKind::Complete {
+                    return Ok(newest);
+                }
+            }
+            return Err(missing());
         }
         found.retain(|s| !session.is_empty() && s.id.session.to_string().starts_with(&session.to_uppercase()));
         match found.len() {
@@ -195,9 +205,21 @@ impl Repository {
             Err(store::Error { kind: ErrorKind::Missing, .. }) => return Err(Error::NoSnapshot(id.to_string())),
             other => other?,
         };
-        let commit = Commit::parse(&object, id, &self.config.signers).map_err(|source| Error::Commit { key, source })?;
+        let commit =
+            Commit::parse(&object, id, &self.config.signers).map_err(|source| Error::Commit { key, source })?;
         Ok((commit, sha256(&object)))
     }
+}
+
+/// Why there is no repository in a store: nothing is there, or another program's.
+async fn no_repository(store: &dyn ObjectStore) -> Result<Error> {
+    for (name, programs) in FOREIGN {
+        let objects = store.list(name, None).await?.objects;
+        if objects.iter().any(|o| o.key.as_str() == name) {
+            return Ok(Error::Foreign { key: name, programs });
+        }
+    }
+    Ok(Error::NoRepository)
 }
 
 /// The snapshots among listed objects, in order of volume and session.
@@ -212,8 +234,8 @@ pub(crate) fn snapshots_in(objects: &[store::Listed]) -> Vec<SnapshotEntry> {
 async fn store_keys(store: &dyn ObjectStore, recipients: &[Recipient], keys: &Keys) -> Result<u32> {
     for n in 1..=KEYS_TRIES_MAX {
         let key = layout::wrapped_keys(n);
-        let wrapped = seal::encrypt(&keys.to_json(), recipients)
-            .map_err(|source| Error::Seal { key: key.clone(), source })?;
+        let wrapped =
+            seal::encrypt(&keys.to_json(), recipients).map_err(|source| Error::Seal { key: key.clone(), source })?;
         if let Created::New { .. } = store.create(&key, Bytes::from(wrapped)).await? {
             return Ok(n);
         }

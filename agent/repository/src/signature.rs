@@ -126,10 +126,7 @@ mod tests {
     fn every_flipped_bit_of_a_signed_object_is_detected() {
         let signer = Keys::from_parts([1; 32], [2; 32]).signer();
         let mut object = sign(Purpose::Commit, &serde_json::json!({"format": "tarext/1", "n": 1}), &signer);
-        assert_eq!(
-            verify(Purpose::Commit, &object, signer.public()),
-            Ok(br#"{"format":"tarext/1","n":1}"#.to_vec())
-        );
+        assert_eq!(verify(Purpose::Commit, &object, signer.public()), Ok(br#"{"format":"tarext/1","n":1}"#.to_vec()));
         assert_eq!(verify(Purpose::Repo, &object, signer.public()), Err(Unsigned::Wrong));
         for bit in 0..object.len() * 8 {
             object[bit / 8] ^= 1 << (bit % 8);

@@ -127,6 +127,19 @@ pub async fn list_all(store: &dyn ObjectStore, prefix: &str, limit: usize) -> Re
     }
 }
 
+/// Hands over all objects under a prefix, in order; no more than a page is held.
+pub async fn each(store: &dyn ObjectStore, prefix: &str, mut take: impl FnMut(&Listed)) -> Result<()> {
+    let mut after: Option<Key> = None;
+    loop {
+        let page = store.list(prefix, after.as_ref()).await?;
+        page.objects.iter().for_each(&mut take);
+        match page.objects.into_iter().last() {
+            Some(last) if page.more => after = Some(last.key),
+            _ => return Ok(()),
+        }
+    }
+}
+
 /// Result of a store operation.
 pub type Result<T> = std::result::Result<T, Error>;
 

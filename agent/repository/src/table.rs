@@ -11,7 +11,9 @@ pub mod order;
 pub mod row;
 
 pub use decode::{BlockRef, StoredRow};
-pub use row::{Content, Extent, Flags, Inode, Kind, MetaRef, Metadata, PackId, PackKind, PackRef, Row, Segment, Time};
+pub use row::{
+    Content, Extent, Flags, Inode, Kind, MetaRef, Metadata, PackId, PackKind, PackRef, Row, Segment, Time, Xattrs,
+};
 
 #[cfg(test)]
 mod tests;

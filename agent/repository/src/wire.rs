@@ -29,7 +29,10 @@ impl Encoder {
     }
 
     pub(crate) fn u24(&mut self, n: u32) {
-        debug_assert!(n < 1 << 24, "a u24 field holds offsets and lengths within a pack, which is shorter than 16 MiB + 4 MiB");
+        debug_assert!(
+            n < 1 << 24,
+            "a u24 field holds offsets and lengths within a pack, which is shorter than 16 MiB + 4 MiB"
+        );
         self.0.extend_from_slice(&n.to_le_bytes()[..3]);
     }
 

@@ -40,7 +40,7 @@ const ITEMS_WAITING_MAX: usize = 1024;
 pub const PROBLEMS_MAX: usize = 1000;
 
 /// Time between checkpoints: what a killed session uploads again at most.
-pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+pub const CHECKPOINT_EVERY: Duration = Duration::from_mins(1);
 
 /// How a backup is made.
 #[derive(Debug, Clone)]
@@ -156,7 +156,7 @@ pub fn backup(
     repository: &Repository,
     session: Session,
     source: &Path,
-    options: BackupOptions,
+    options: &BackupOptions,
     counters: &Counters,
     runtime: &Handle,
 ) -> Result<Report, BackupError> {
@@ -185,10 +185,10 @@ pub fn backup(
         let packer = Packer { writer, budget: &budget, counters, checkpoint_every: options.checkpoint_every };
         let (budget, received) = (&budget, received);
         let packing = scope.spawn(move || {
-            let packed = packer.run(&received);
+            let outcome = packer.run(&received);
             // A reader that waits for room must not wait for a packer that has failed.
             budget.close();
-            packed
+            outcome
         });
         let reader = Reader {
             base,

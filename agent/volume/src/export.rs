@@ -58,7 +58,8 @@ pub async fn export(
         let plain = decompressor.decode(&bytes, length);
         let plain = plain.map_err(|source| Error::Frame { key: key(), offset, source })?;
         let range = skip as usize..(skip as usize).saturating_add(take as usize);
-        let part = plain.get(range).ok_or_else(|| Error::Damaged { key: key(), what: "a frame is too short".to_owned() })?;
+        let part =
+            plain.get(range).ok_or_else(|| Error::Damaged { key: key(), what: "a frame is too short".to_owned() })?;
         put(&compressor.frame(part).map_err(Error::Compress)?)?;
     }
     put(&compressor.frame(&END).map_err(Error::Compress)?)?;
@@ -87,5 +88,7 @@ async fn recipe(
     let mut plain = String::new();
     std::io::Read::read_to_string(&mut std::io::Read::take(decoder, RECIPE_BYTES_MAX), &mut plain)
         .map_err(|_| damaged("it does not decode to text"))?;
-    recipe::parse(&plain).filter(|lines| lines.len() as u64 == named.lines).ok_or_else(|| damaged("a line of it is not valid"))
+    recipe::parse(&plain)
+        .filter(|lines| lines.len() as u64 == named.lines)
+        .ok_or_else(|| damaged("a line of it is not valid"))
 }

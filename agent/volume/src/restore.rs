@@ -17,7 +17,6 @@ use std::{
 use tokio::runtime::Handle;
 use trysail_repository::{
     Error, Repository,
-    frame::Decompressor,
     layout::SnapshotId,
     read::{
         Snapshot,
@@ -32,16 +31,16 @@ use crate::{
     target::{NotSetList, Same, Target, TargetError, TargetPolicy},
 };
 pub use fetch::ExtentReader;
-use fetch::{Fetched, fetch};
+use fetch::{Decoder, Fetched, can_open, fetch};
 use plan::{FilePlan, Wanted, Window, windows};
 pub use write::RestoreError;
 use write::{FileWriter, LargeFile};
 
 /// Memory of the rows and extents of one batch, in bytes (estimated).
-const BATCH_BYTES_MAX: usize = 16 << 20;
+const BATCH_BYTES_MAX: usize = 8 << 20;
 
-/// Windows that are being fetched, beside those that threads work on: with these 40 MiB.
-const WINDOWS_AHEAD: usize = 3;
+/// Windows that wait for a thread, beside the one that is offered and those that threads work on: with two threads 32 MiB.
+const WINDOWS_AHEAD: usize = 1;
 
 /// Entries that are listed as lost with their paths; all are counted.
 pub const LOST_MAX: usize = 1000;
@@ -75,10 +74,10 @@ pub(crate) struct Losses(Mutex<(Vec<Lost>, u64)>);
 
 impl Losses {
     fn add(&self, lost: Lost) {
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        list.1 += 1;
-        if list.0.len() < LOST_MAX {
-            list.0.push(lost);
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.1 += 1;
+        if noted.0.len() < LOST_MAX {
+            noted.0.push(lost);
         }
     }
 }
@@ -124,7 +123,10 @@ pub fn restore(
     counters: &Counters,
     runtime: &Handle,
 ) -> Result<RestoreReport, RestoreError> {
-    let (snapshot, reader) = runtime.block_on(open(repository, id, identity))?;
+    let (mut snapshot, reader) = runtime.block_on(open(repository, id, identity))?;
+    if !repository.config().recipients.is_empty() {
+        runtime.block_on(can_open(&mut snapshot, &reader))?;
+    }
     let target = Target::open(target, options.policy).map_err(RestoreError::Target)?;
     let mut restore = Restore {
         snapshot,
@@ -270,23 +272,22 @@ impl Restore<'_> {
         let receiver = Mutex::new(receiver);
         let next = || receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
         let runtime = self.runtime;
-        let decompressors = (0..self.options.threads.max(1)).map(|_| Decompressor::new().map_err(Error::Compress));
-        let decompressors = decompressors.collect::<Result<Vec<_>, _>>()?;
+        let decoders = (0..self.options.threads.max(1)).map(|_| Decoder::new()).collect::<Result<Vec<_>, _>>()?;
         let failed = Mutex::new(None);
         let failure = || failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let work = |mut decompressor: Decompressor| {
+        let work = |mut decoder: Decoder| {
             while let Some((window, task)) = next() {
                 // After a failure windows are still taken, without their bytes: others wait for their pieces' turn, and for room.
                 let fetched = if failure().is_some() { None } else { runtime.block_on(task).ok() };
                 let fetched = fetched.unwrap_or_default();
-                if let Err(error) = window_done(&writer, &large, &window, &fetched, &mut decompressor) {
+                if let Err(error) = window_done(&writer, &large, &window, &fetched, &mut decoder) {
                     failure().get_or_insert(error);
                 }
             }
         };
         thread::scope(|scope| {
-            for decompressor in decompressors {
-                scope.spawn(move || work(decompressor));
+            for decoder in decoders {
+                scope.spawn(move || work(decoder));
             }
             for window in windows {
                 let task = runtime.spawn(fetch(self.reader.clone(), wanted(&window)));
@@ -325,8 +326,8 @@ impl Restore<'_> {
 
     fn orphans(&mut self, mut orphans: BTreeMap<Vec<u8>, Vec<Row>>) -> Result<(), RestoreError> {
         for block in 0..self.snapshot.blocks().len() {
-            let Some(named) = self.snapshot.blocks().get(block).cloned() else { continue };
-            for StoredRow { mut row, lists } in self.runtime.block_on(self.snapshot.rows(&named))? {
+            let Some(place) = self.snapshot.blocks().get(block).cloned() else { continue };
+            for StoredRow { mut row, lists } in self.runtime.block_on(self.snapshot.rows(&place))? {
                 let Some(names) = orphans.remove(&row.path) else { continue };
                 for list in &lists {
                     row.member.extend(self.runtime.block_on(self.snapshot.list(list))?);
@@ -371,12 +372,12 @@ fn window_done(
     large: &[LargeFile],
     window: &Window,
     fetched: &Fetched,
-    decompressor: &mut Decompressor,
+    decoder: &mut Decoder,
 ) -> Result<(), RestoreError> {
     match window {
-        Window::Files(files) => writer.files(files, fetched, decompressor),
+        Window::Files(files) => writer.files(files, fetched, decoder),
         Window::Piece { file, number, wanted } => match large.get(*file) {
-            Some(file) => writer.piece(file, *number, wanted, fetched, decompressor),
+            Some(file) => writer.piece(file, *number, wanted, fetched, decoder),
             None => Err(Error::Bug("a piece of no file").into()),
         },
     }

@@ -1,6 +1,11 @@
 //! Crates of ours and of others: who may know whom, under which licences, and that nothing is brought in vain.
 
-use std::{env, path::Path, process::Command, sync::OnceLock};
+use std::{
+    env,
+    path::{Component, Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
 
 use serde_json::Value;
 
@@ -243,9 +248,32 @@ fn names(code: &str, library: &str) -> bool {
     })
 }
 
-/// Whether code below a directory names a library.
+/// Files elsewhere that code below a directory takes in by `#[path = "…"]`.
+fn taken_in(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let code = texts().iter().filter(move |t| t.is("rs") && Path::new(&t.path).starts_with(directory));
+    code.flat_map(|t| {
+        let named = t.body.lines().filter_map(|line| line.strip_prefix("#[path = \"")?.strip_suffix("\"]"));
+        named.map(|path| plain(&Path::new(&t.path).parent().unwrap_or(Path::new("")).join(path)))
+    })
+}
+
+/// A path without `..`.
+fn plain(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut done, part| {
+        if part == Component::ParentDir {
+            done.pop();
+        } else {
+            done.push(part);
+        }
+        done
+    })
+}
+
+/// Whether code below a directory, or taken in there, names a library.
 fn uses(directory: &Path, library: &str) -> bool {
-    let code = texts().iter().filter(|t| t.is("rs") && Path::new(&t.path).starts_with(directory));
+    let taken: Vec<PathBuf> = taken_in(directory).collect();
+    let is_its = |path: &Path| path.starts_with(directory) || taken.iter().any(|t| t == path);
+    let code = texts().iter().filter(|t| t.is("rs") && is_its(Path::new(&t.path)));
     code.flat_map(Text::lines).any(|(_, line)| !line.trim_start().starts_with("//") && names(line, library))
 }
 

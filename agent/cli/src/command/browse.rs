@@ -8,7 +8,7 @@ use serde::Serialize;
 use trysail_repository::{
     SnapshotEntry,
     commit::CommitKind,
-    layout::VolumeName,
+    layout::{SnapshotId, VolumeName},
     read::Snapshot,
     table::{Kind, Row, StoredRow, order},
 };
@@ -41,9 +41,9 @@ struct Listed {
 /// Lists snapshots, oldest first.
 pub(super) async fn list(place: &Place, shared: &Shared, volume: Option<&str>) -> Result<Outcome> {
     let opened = place.open(IfAbsent::Refuse).await?;
-    let volume = volume.map(VolumeName::new).transpose()?;
+    let wanted = volume.map(VolumeName::new).transpose()?;
     let mut listed = Vec::new();
-    for SnapshotEntry { id, committed } in opened.repository.snapshots(volume.as_ref()).await? {
+    for SnapshotEntry { id, committed } in opened.repository.snapshots(wanted.as_ref()).await? {
         let (commit, _) = opened.repository.commit(&id).await?;
         listed.push(Listed {
             snapshot: id.to_string(),
@@ -56,6 +56,9 @@ pub(super) async fn list(place: &Place, shared: &Shared, volume: Option<&str>) -
             unstable: commit.entries.unstable,
             unreadable: commit.entries.unreadable,
         });
+    }
+    if let (Some(volume), true) = (volume, listed.is_empty()) {
+        bail!("no volume `{volume}`; `trysail volume list` shows what there is");
     }
     if shared.output == Format::Json {
         output::json(&listed)?;
@@ -153,7 +156,7 @@ pub(super) async fn ls(place: &Place, shared: &Shared, name: &str, path: Option<
         }
     }
     if !found {
-        bail!("the snapshot has no entry {}", output::path(top));
+        bail!("the snapshot has no entry {}; `trysail volume ls` shows what there is", output::path(top));
     }
     if shared.output == Format::Json {
         output::json(&entries)?;
@@ -173,12 +176,23 @@ async fn find(snapshot: &mut Snapshot, path: &[u8]) -> Result<Option<Row>> {
     Ok(Some(row))
 }
 
+/// Refuses paths that a snapshot does not have: a restore of them would be a success with nothing in it.
+pub(super) async fn all_there(opened: &Opened, id: &SnapshotId, paths: &[String]) -> Result<()> {
+    let mut snapshot = Snapshot::open(&opened.repository, id, &opened.identity(&id.volume)?).await?;
+    for path in paths {
+        if find(&mut snapshot, trim(path)).await?.is_none() {
+            bail!("the snapshot has no entry {path}; `trysail volume ls` shows what there is");
+        }
+    }
+    Ok(())
+}
+
 /// Prints the content of a file.
 pub(super) async fn cat(place: &Place, name: &str, path: &str) -> Result<Outcome> {
     let opened = place.open(IfAbsent::Refuse).await?;
     let id = opened.repository.find(name).await?.id;
     let (mut snapshot, reader) = restore::open(&opened.repository, &id, &opened.identity(&id.volume)?).await?;
-    let missing = || format!("the snapshot has no file {path}");
+    let missing = || format!("the snapshot has no file {path}; `trysail volume ls` shows what there is");
     let mut row = find(&mut snapshot, trim(path)).await?.with_context(missing)?;
     if let Kind::Hardlink { target } = &row.kind {
         row = find(&mut snapshot, &target.clone()).await?.with_context(missing)?;
@@ -246,7 +260,8 @@ impl SparseWriter {
 
 #[derive(Serialize)]
 struct Change {
-    change: &'static str,
+    #[serde(rename = "change")]
+    sign: &'static str,
     path: String,
 }
 
@@ -254,18 +269,18 @@ struct Change {
 struct Rows {
     snapshot: Snapshot,
     block: usize,
-    rows: std::vec::IntoIter<StoredRow>,
+    left: std::vec::IntoIter<StoredRow>,
 }
 
 impl Rows {
     async fn next(&mut self) -> Result<Option<Row>> {
         loop {
-            if let Some(row) = self.rows.next() {
+            if let Some(row) = self.left.next() {
                 return Ok(Some(row.row));
             }
             let Some(block) = self.snapshot.blocks().get(self.block).cloned() else { return Ok(None) };
             self.block += 1;
-            self.rows = self.snapshot.rows(&block).await?.into_iter();
+            self.left = self.snapshot.rows(&block).await?.into_iter();
         }
     }
 }
@@ -273,7 +288,7 @@ impl Rows {
 /// Prints what was added (+), removed (-), changed in content or kind (M) or only in metadata (U).
 pub(super) async fn diff(place: &Place, shared: &Shared, before: &str, after: &str) -> Result<Outcome> {
     let opened = place.open(IfAbsent::Refuse).await?;
-    let rows = |snapshot| Rows { snapshot, block: 0, rows: Vec::new().into_iter() };
+    let rows = |snapshot| Rows { snapshot, block: 0, left: Vec::new().into_iter() };
     let (mut old, mut new) = (rows(snapshot(&opened, before).await?), rows(snapshot(&opened, after).await?));
     let (mut a, mut b) = (old.next().await?, new.next().await?);
     let mut changes = Vec::new();
@@ -291,10 +306,10 @@ pub(super) async fn diff(place: &Place, shared: &Shared, before: &str, after: &s
             (_, Some(a), Some(b)) if a.metadata != b.metadata => Some(("U", b)),
             _ => None,
         };
-        if let Some((change, row)) = change {
-            let change = Change { change, path: output::path(&row.path) };
+        if let Some((sign, row)) = change {
+            let change = Change { sign, path: output::path(&row.path) };
             match shared.output {
-                Format::Table => output::line(&format!("{} {}", change.change, change.path))?,
+                Format::Table => output::line(&format!("{} {}", change.sign, change.path))?,
                 Format::Json => changes.push(change),
             }
         }

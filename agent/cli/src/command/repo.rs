@@ -18,7 +18,7 @@ use crate::{
 
 /// Makes a repository.
 pub(super) async fn init(place: &Place, recipients: &Recipients) -> Result<Outcome> {
-    let opened = place.init(recipients).await?;
+    let opened = place.init_new(recipients).await?;
     output::line(&format!("root key   {}", opened.repository.config().root))?;
     Ok(Outcome::Done)
 }
@@ -100,8 +100,11 @@ pub(super) async fn stats(place: &Place, shared: &Shared) -> Result<Outcome> {
     loop {
         let page = store.list("v1/", after.as_ref()).await?;
         for object in &page.objects {
-            let is_pack = [PackKind::Data, PackKind::Meta].iter().any(|k| object.key.as_str().starts_with(layout::packs_prefix(*k)));
-            let (count, bytes) = if is_pack { (&mut packs, &mut pack_bytes) } else { (&mut other_objects, &mut other_bytes) };
+            let is_pack = [PackKind::Data, PackKind::Meta]
+                .iter()
+                .any(|k| object.key.as_str().starts_with(layout::packs_prefix(*k)));
+            let (count, bytes) =
+                if is_pack { (&mut packs, &mut pack_bytes) } else { (&mut other_objects, &mut other_bytes) };
             *count += 1;
             *bytes += object.size;
         }
@@ -127,7 +130,8 @@ pub(super) async fn stats(place: &Place, shared: &Shared) -> Result<Outcome> {
         output::json(&stats)?;
         return Ok(Outcome::Done);
     }
-    let encrypted = if stats.encrypted { format!("for {}", stats.recipients.join(", ")) } else { "not encrypted".to_owned() };
+    let encrypted =
+        if stats.encrypted { format!("for {}", stats.recipients.join(", ")) } else { "not encrypted".to_owned() };
     output::line(&format!("repository {}\nencryption {encrypted}\nroot key   {}", stats.url, stats.root))?;
     output::line(&format!("snapshots  {} of {} volumes", stats.snapshots, stats.volumes))?;
     output::line(&format!("packs      {}, {}", stats.packs, output::size(stats.pack_bytes)))?;

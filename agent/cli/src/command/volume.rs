@@ -1,8 +1,12 @@
 //! `trysail volume backup` and `restore`.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -14,11 +18,12 @@ use trysail_repository::{
 use trysail_volume::{
     backup::{self, BackupOptions, CHECKPOINT_EVERY, Counters, Problems},
     nar,
-    restore::{self, RestoreOptions, RestoreReport},
-    target::TargetPolicy,
+    restore::{self, RestoreError, RestoreOptions, RestoreReport},
+    target::{Step, TargetError, TargetPolicy},
     walk::{Exclude, Mounts, WalkOptions},
 };
 
+use super::browse;
 use crate::{
     Outcome,
     args::{Backup, Format, Restore, Shared},
@@ -48,21 +53,49 @@ fn volume_name(args: &Backup) -> Result<VolumeName> {
     if let Some(name) = &args.volume {
         return Ok(VolumeName::new(name)?);
     }
-    let path = args.path.canonicalize().with_context(|| args.path.display().to_string())?;
+    let path = canonical(&args.path)?;
     let name = path.file_name().map_or("root".into(), |name| name.to_string_lossy());
     Ok(VolumeName::new(&name)?)
+}
+
+fn canonical(path: &Path) -> Result<PathBuf> {
+    path.canonicalize()
+        .with_context(|| format!("{}: the directory that is to be saved cannot be found", path.display()))
+}
+
+/// The path of a repository that lies in its own source, where each backup would save those before it.
+fn own_repository(place: &Place, source: &Path) -> Result<Option<String>> {
+    let Some(Ok(repository)) = place.directory().map(Path::canonicalize) else { return Ok(None) };
+    let source = canonical(source)?;
+    if source.starts_with(&repository) {
+        bail!("{}: this is the repository itself, or lies in it; back up another directory", source.display());
+    }
+    let within = repository.strip_prefix(&source).ok().and_then(Path::to_str);
+    Ok(within.map(str::to_owned))
+}
+
+/// The pattern that matches exactly that path.
+fn literal(path: &str) -> String {
+    let escape = |c: char| "?*[]{}\\".contains(c).then_some('\\').into_iter().chain([c]);
+    std::iter::once('/').chain(path.chars().flat_map(escape)).collect()
 }
 
 /// Makes a snapshot of a directory.
 pub(super) fn backup(place: &Place, shared: &Shared, args: &Backup, runtime: &Handle) -> Result<Outcome> {
     let volume = volume_name(args)?;
     if !args.path.is_dir() {
-        anyhow::bail!("{}: not a directory; a volume is a directory with all that is in it", args.path.display());
+        bail!("{}: not a directory; a volume is a directory with all that is in it", args.path.display());
     }
+    let mut exclude = Exclude::new(&args.exclude)?;
     let mounts = if args.cross_mounts { Mounts::Cross } else { Mounts::Refuse };
-    let walk = WalkOptions { mounts, exclude: Exclude::new(&args.exclude)? };
     let began = Instant::now();
     let opened = runtime.block_on(place.open(IfAbsent::Init(&args.recipients)))?;
+    let own = own_repository(place, &args.path)?;
+    if let Some(own) = &own {
+        let anchored = literal(own);
+        exclude = Exclude::new(&args.exclude.iter().chain([&anchored]).collect::<Vec<_>>())?;
+    }
+    let walk = WalkOptions { mounts, exclude };
     let now = Timestamp::now();
     let plan = SessionPlan { keys: opened.keys()?.for_volume(&volume), volume, uid: String::new(), now };
     let session = runtime.block_on(Session::begin(&opened.repository, plan))?;
@@ -70,18 +103,20 @@ pub(super) fn backup(place: &Place, shared: &Shared, args: &Backup, runtime: &Ha
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let options = BackupOptions { walk, threads, now, checkpoint_every: CHECKPOINT_EVERY };
     let progress = Progress::start("read", counters.clone(), shared.quiet);
-    let done = backup::backup(&opened.repository, session, &args.path, options, &counters, runtime);
+    let done = backup::backup(&opened.repository, session, &args.path, &options, &counters, runtime);
     drop(progress);
     let report = done?;
     let id = report.finished.id.to_string();
     let mut restore = format!("trysail volume restore {id} TARGET");
     if shared.repo.is_some() {
-        restore.push_str(&format!(" --repo '{}'", place.url()));
+        restore = format!("{restore} --repo '{}'", place.url());
     }
     if !opened.repository.config().recipients.is_empty() {
         restore.push_str(" --identity FILE");
     }
-    let texts = |list: &[trysail_volume::walk::Problem]| list.iter().map(describe).collect();
+    let texts = |list: &[trysail_volume::walk::Problem]| list.iter().map(describe).collect::<Vec<_>>();
+    let mut notices = texts(&report.problems.notices);
+    notices.extend(own.map(|path| format!("{path}: the repository itself, not saved")));
     let result = BackupResult {
         snapshot: id,
         commit: &report.finished.commit,
@@ -91,7 +126,7 @@ pub(super) fn backup(place: &Place, shared: &Shared, args: &Backup, runtime: &Ha
         errors: texts(&report.problems.errors),
         error_count: report.problems.error_count,
         unstable: report.problems.unstable.iter().map(|p| output::path(p)).collect(),
-        notices: texts(&report.problems.notices),
+        notices,
         restore,
     };
     match shared.output {
@@ -121,7 +156,11 @@ fn print_backup(result: &BackupResult<'_>) -> Result<()> {
     ))?;
     output::line(&format!(
         "bytes      {} in all, {} read, {} new, {} stored in {} packs",
-        output::size(bytes.logical), output::size(bytes.read), output::size(bytes.new), output::size(bytes.stored), result.packs
+        output::size(bytes.logical),
+        output::size(bytes.read),
+        output::size(bytes.new),
+        output::size(bytes.stored),
+        result.packs
     ))?;
     output::line(&format!("time       {:.1} s", result.seconds))?;
     output::line(&format!("restore    {}", result.restore))
@@ -168,6 +207,9 @@ pub(super) fn restore(place: &Place, shared: &Shared, args: &Restore, runtime: &
     let began = Instant::now();
     let opened = runtime.block_on(place.open(IfAbsent::Refuse))?;
     let id = runtime.block_on(opened.repository.find(&args.snapshot))?.id;
+    if !args.path.is_empty() {
+        runtime.block_on(browse::all_there(&opened, &id, &args.path))?;
+    }
     let policy = match (args.overwrite, args.delta) {
         (true, _) => TargetPolicy::Overwrite,
         (_, true) => TargetPolicy::Delta,
@@ -181,7 +223,7 @@ pub(super) fn restore(place: &Place, shared: &Shared, args: &Restore, runtime: &
     let identity = opened.identity(&id.volume)?;
     let done = restore::restore(&opened.repository, &id, &identity, &args.target, &options, &counters, runtime);
     drop(progress);
-    let report = done?;
+    let report = done.map_err(|error| explain(error, &args.target))?;
     let nar = if args.nar { Some(format!("sha256-{}", base64(&nar::hash(&args.target)?))) } else { None };
     let result = result(&id.to_string(), args, &report, &counters, began, nar);
     match shared.output {
@@ -194,11 +236,24 @@ pub(super) fn restore(place: &Place, shared: &Shared, args: &Restore, runtime: &
     for not_set in result.not_set.iter().take(PRINTED_MAX) {
         output::note(&format!("not set: {not_set}"));
     }
-    let hidden = report.lost_count.saturating_sub(PRINTED_MAX as u64) + report.not_set.count.saturating_sub(PRINTED_MAX as u64);
+    let hidden =
+        report.lost_count.saturating_sub(PRINTED_MAX as u64) + report.not_set.count.saturating_sub(PRINTED_MAX as u64);
     if hidden > 0 {
         output::note(&format!("… and {hidden} more; -o json names up to 1000 of each"));
     }
     Ok(if report.lost_count + report.not_set.count > 0 { Outcome::Incomplete } else { Outcome::Done })
+}
+
+/// An error of a restore with the name of its target, and what to do.
+fn explain(error: RestoreError, target: &Path) -> anyhow::Error {
+    let RestoreError::Target(error) = error else { return error.into() };
+    let next = match &error {
+        TargetError::NotEmpty { .. } => "choose an empty one, or add --overwrite or --delta",
+        TargetError::Failed { action: Step::Root, .. } => "a target is a directory that can be written",
+        _ => "when that is repaired, the same command with --delta goes on",
+    };
+    let cause = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+    anyhow::anyhow!("{}: {error}{cause}; {next}", target.display())
 }
 
 /// A path as rows have it: without `./` and slashes at its ends.

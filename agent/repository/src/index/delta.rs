@@ -141,7 +141,11 @@ impl Recent {
             if self.packs.0.contains_key(&extent.pack.of(PackKind::Data)) && self.entries.len() < INDEX_ENTRIES_MAX {
                 let session = self.session(extent.pack.session);
                 let Extent { offset, stored, plain, skip, take, .. } = extent;
-                self.entries.push(Compact { id, session, fields: [extent.pack.number, offset, stored, plain, skip, take] });
+                self.entries.push(Compact {
+                    id,
+                    session,
+                    fields: [extent.pack.number, offset, stored, plain, skip, take],
+                });
             }
         }
     }

@@ -107,7 +107,8 @@ mod tests {
         };
         let mut runs = Runs::new().expect("room");
         for row in 0..3 {
-            runs.add((0..1000).rev().filter(|id| id % (row + 1) == 0).map(|id| entry(id, row.into())).collect()).expect("room");
+            runs.add((0..1000).rev().filter(|id| id % (row + 1) == 0).map(|id| entry(id, row.into())).collect())
+                .expect("room");
         }
         runs.start().expect("it reads");
         let mut all = Vec::new();

@@ -167,7 +167,10 @@ async fn whatever_part_is_missing_or_damaged_costs_hits_and_nothing_else() {
     let generation = merge(&store, &PackSet::default()).await.expect("it is due");
     delete_deltas(&store).await;
     let parts = [
-        GenerationPart::Description, GenerationPart::Bloom, GenerationPart::Firsts, GenerationPart::Packs(0),
+        GenerationPart::Description,
+        GenerationPart::Bloom,
+        GenerationPart::Firsts,
+        GenerationPart::Packs(0),
         GenerationPart::Shard(0),
     ];
     for key in parts.map(|part| layout::generation(generation, part)) {
@@ -214,7 +217,8 @@ async fn a_generation_that_came_after_its_sessions_time_is_left_out() {
     let (excluded, opened) = (PackSet::default(), store.now());
     store.advance(S + SignedDuration::from_secs(1));
     let key = seal();
-    let late = Merge { store: &*store, key: &key, excluded: &excluded, opened, session_max: S, now: Timestamp::UNIX_EPOCH };
+    let late =
+        Merge { store: &*store, key: &key, excluded: &excluded, opened, session_max: S, now: Timestamp::UNIX_EPOCH };
     late.run().await.expect("memory").expect("it is due");
     let index = load(store.clone(), PackSet::default()).await;
     assert!(index.generation.is_none());

@@ -21,7 +21,7 @@ use crate::{
     pack_set::PackSet,
     session::SessionId,
     signature::PublicKey,
-    store::{self, ErrorKind, Key, Listed, ObjectStore},
+    store::{self, ErrorKind, Key, ObjectStore, each},
     table::PackKind,
 };
 
@@ -53,19 +53,6 @@ pub async fn gather(store: &dyn ObjectStore, signers: &[PublicKey]) -> Result<In
     }
     drop(sets);
     Ok(inventory)
-}
-
-/// Hands over all objects under a prefix, in order; no more than a page is held.
-async fn each(store: &dyn ObjectStore, prefix: &str, mut take: impl FnMut(&Listed)) -> store::Result<()> {
-    let mut after: Option<Key> = None;
-    loop {
-        let page = store.list(prefix, after.as_ref()).await?;
-        page.objects.iter().for_each(&mut take);
-        match page.objects.into_iter().last() {
-            Some(last) if page.more => after = Some(last.key),
-            _ => return Ok(()),
-        }
-    }
 }
 
 /// The body, or `None` where another prune or an expiry was faster.
@@ -193,8 +180,7 @@ async fn describe(store: &dyn ObjectStore, id: SessionId, generation: &mut Gener
     let Some(description) = object.and_then(|object| Description::parse(id, &object)) else { return Ok(()) };
     let offers = body(store, &layout::generation(id, GenerationPart::Offers)).await?;
     generation.offers = offers.and_then(|object| index::offers(&description, &object));
-    generation.published =
-        Some(Published { opened: description.opened, deltas: description.deltas.0, ..published });
+    generation.published = Some(Published { opened: description.opened, deltas: description.deltas.0, ..published });
     Ok(())
 }
 

@@ -114,7 +114,14 @@ fn no_snapshot_loses_a_pack_where_grace_is_hardly_longer_than_a_session_and_coll
 #[test]
 fn the_model_is_a_busy_one_and_its_garbage_goes_away() {
     let world = World::play(proposed(), 0);
-    let counts = [world.commits, world.condemned_packs, world.deleted, world.held, world.retired_sets, world.replaced_generations];
+    let counts = [
+        world.commits,
+        world.condemned_packs,
+        world.deleted,
+        world.held,
+        world.retired_sets,
+        world.replaced_generations,
+    ];
     assert!(counts.iter().all(|n| *n > 10), "commits, condemned, deleted, held, retired, replaced: {counts:?}");
 }
 

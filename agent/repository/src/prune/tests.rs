@@ -159,8 +159,7 @@ fn a_condemned_set_is_marked_when_no_index_offers_its_packs_and_goes_2_g_after_t
         published: None,
         offers,
     };
-    let with_generation =
-        |offers| Inventory { generations: [(session(5), generation(offers))].into(), ..bare.clone() };
+    let with_generation = |offers| Inventory { generations: [(session(5), generation(offers))].into(), ..bare.clone() };
     let part = |n, at| SnapshotObjects {
         id: SnapshotId { volume: VolumeName::new("v").expect("a name"), session: session(n) },
         objects: vec![Beside::Part(0)],

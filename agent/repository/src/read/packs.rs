@@ -129,7 +129,10 @@ impl PackReader {
     async fn whole(&self, key: &Key, row: &PackRow) -> Result<Bytes> {
         let object = self.repository.store().get(key).await?;
         if object.len() != row.stored as usize || sha256(&object) != row.sha256 {
-            return Err(Error::Damaged { key: key.clone(), what: "its hash is not the one in the pack table".to_owned() });
+            return Err(Error::Damaged {
+                key: key.clone(),
+                what: "its hash is not the one in the pack table".to_owned(),
+            });
         }
         if is_age(&object) {
             return Ok(Bytes::from(self.repository.open_object(key, &object, &self.identity)?));

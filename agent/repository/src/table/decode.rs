@@ -1,9 +1,10 @@
 //! Rows, extents and roots from bytes that may be damaged or hostile. Source: `FORMAT.md` §7.
 
 use super::{
-    Content, Extent, Flags, Inode, Kind, MetaRef, Metadata, Row, Segment, Time,
+    Content, Extent, Flags, Inode, Kind, MetaRef, Metadata, Row, Segment, Time, Xattrs,
     encode::{
-        ANOTHER_PACK, INDIRECT, NEXT_PART, OFFSET_GIVEN, PART, RACY, SAME_FRAME, SPARSE, UNREADABLE, UNSTABLE, VERSION, pack,
+        ANOTHER_PACK, INDIRECT, NEXT_PART, OFFSET_GIVEN, PART, RACY, SAME_FRAME, SPARSE, UNREADABLE, UNSTABLE, VERSION,
+        pack,
     },
     order,
     row::{NAME_BYTES_MAX, PATH_BYTES_MAX},
@@ -129,9 +130,9 @@ pub fn is_path(path: &[u8]) -> bool {
     path.is_empty() || path.split(|b| *b == b'/').all(part)
 }
 
-fn xattrs(d: &mut Decoder<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Malformed> {
+fn xattrs(d: &mut Decoder<'_>) -> Result<Xattrs, Malformed> {
     let n = d.count(2, "the number of attributes")?;
-    let mut list: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(n);
+    let mut list: Xattrs = Vec::with_capacity(n);
     for _ in 0..n {
         let name = d.bytes(NAME_BYTES_MAX, "an attribute's name")?;
         let value = d.bytes(XATTR_VALUE_MAX, "an attribute's value")?;
@@ -215,8 +216,7 @@ fn stored_row(
             lists.push(metaref(d, sessions)?);
         }
     }
-    let flags =
-        Flags { racy: flags & RACY != 0, unstable: flags & UNSTABLE != 0, unreadable: flags & UNREADABLE != 0 };
+    let flags = Flags { racy: flags & RACY != 0, unstable: flags & UNSTABLE != 0, unreadable: flags & UNREADABLE != 0 };
     Ok(StoredRow { row: Row { path, kind, metadata, inode, flags, member }, lists })
 }
 

@@ -25,7 +25,8 @@ mod tests {
     fn paths() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(prop::collection::vec(prop::sample::select(b"\x01!/.a~\xff".to_vec()), 1..4), 0..4)
             .prop_map(|parts| {
-                let parts: Vec<Vec<u8>> = parts.into_iter().map(|p| p.into_iter().filter(|b| *b != b'/').collect()).collect();
+                let parts: Vec<Vec<u8>> =
+                    parts.into_iter().map(|p| p.into_iter().filter(|b| *b != b'/').collect()).collect();
                 parts.into_iter().filter(|p: &Vec<u8>| !p.is_empty()).collect::<Vec<_>>().join(&b'/')
             })
     }

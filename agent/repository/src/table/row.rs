@@ -83,6 +83,9 @@ pub struct Segment {
     pub length: u64,
 }
 
+/// Extended attributes: names and values.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What a restore sets on an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Metadata {
@@ -95,7 +98,7 @@ pub struct Metadata {
     /// Time of last change of the content.
     pub mtime: Time,
     /// Extended attributes in byte order of their names, POSIX ACLs and capabilities among them, raw as the kernel gives them.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Xattrs,
 }
 
 /// What changes when an entry changes.

@@ -17,7 +17,13 @@ fn row(path: &str, kind: Kind) -> Row {
     Row {
         path: path.into(),
         kind,
-        metadata: Metadata { mode: 0o644, uid: 1000, gid: 100, mtime: Time { seconds: -2, nanoseconds: 5 }, xattrs: vec![] },
+        metadata: Metadata {
+            mode: 0o644,
+            uid: 1000,
+            gid: 100,
+            mtime: Time { seconds: -2, nanoseconds: 5 },
+            xattrs: vec![],
+        },
         inode: Inode { number: 12, ctime: Time { seconds: 3, nanoseconds: 4 } },
         flags: Flags::default(),
         member: vec![extent(0, 0, 0, 100)],
@@ -71,7 +77,8 @@ fn the_bytes_of_a_block_are_those_of_the_format_text() {
 
 #[test]
 fn a_root_and_a_list_read_as_they_were_written() {
-    let frame = MetaRef { pack: PackId { session: session(3), number: 1 }, offset: 2, stored: 3, plain: 4, sha256: [5; 32] };
+    let frame =
+        MetaRef { pack: PackId { session: session(3), number: 1 }, offset: 2, stored: 3, plain: 4, sha256: [5; 32] };
     let blocks = [
         BlockRef { first: Vec::new(), rows: 7, frame },
         BlockRef { first: b"x/y".to_vec(), rows: 1, frame: MetaRef { offset: 9, ..frame } },
@@ -87,7 +94,8 @@ fn a_root_and_a_list_read_as_they_were_written() {
 
 #[test]
 fn a_row_with_lists_names_their_frames() {
-    let frame = MetaRef { pack: PackId { session: session(3), number: 1 }, offset: 2, stored: 3, plain: 4, sha256: [5; 32] };
+    let frame =
+        MetaRef { pack: PackId { session: session(3), number: 1 }, offset: 2, stored: 3, plain: 4, sha256: [5; 32] };
     let mut big = row("big", Kind::File(Content::default()));
     big.member.clear();
     let mut builder = BlockBuilder::default();

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use crate::{
     error::{Class, Error, Result},
     pack_set::PackSet,
-    pack_table::PackTable,
     read::{meta::MetaReader, rows},
     table::{BlockRef, Extent, MetaRef, PackId, PackKind, StoredRow, order},
 };
@@ -79,8 +78,12 @@ pub(super) fn leave_out(error: Error) -> Result<()> {
     }
 }
 
-/// The frames of these tables that a new table may refer to again, by the hash of their bytes.
-pub(super) fn known_frames(tables: &[Vec<BlockRef>], excluded: &PackSet) -> HashMap<[u8; 32], MetaRef> {
+/// The frames of these tables and their roots that a new table may refer to again, by the hash of their bytes.
+pub(super) fn known_frames(
+    tables: &[Vec<BlockRef>],
+    roots: &[MetaRef],
+    excluded: &PackSet,
+) -> HashMap<[u8; 32], MetaRef> {
     let mut stored: BTreeMap<PackId, u64> = BTreeMap::new();
     let frames = || tables.iter().flatten().map(|b| b.frame);
     for frame in frames() {
@@ -90,12 +93,8 @@ pub(super) fn known_frames(tables: &[Vec<BlockRef>], excluded: &PackSet) -> Hash
     let small = stored.iter().rev().filter(|(_, bytes)| **bytes < SMALL_PACK_BYTES).map(|(pack, _)| *pack);
     let gathered: Vec<PackId> = small.skip(SMALL_PACKS_MAX).collect();
     let kept = |frame: &MetaRef| !gathered.contains(&frame.pack) && !excluded.contains(frame.pack.of(PackKind::Meta));
-    frames().filter(kept).map(|frame| (frame.sha256, frame)).collect()
-}
-
-/// Rows of packs that no session's own table may have: they go into the next table that is signed.
-pub(super) fn adopted(tables: impl IntoIterator<Item = PackTable>) -> PackTable {
-    PackTable(tables.into_iter().flat_map(|t| t.0).collect())
+    // A root agrees with that of a table that changed nowhere, and with no other.
+    roots.iter().copied().chain(frames()).filter(kept).map(|frame| (frame.sha256, frame)).collect()
 }
 
 #[cfg(test)]
@@ -113,9 +112,11 @@ mod tests {
         let mut table: Vec<BlockRef> = (1..=7).map(|n| block(n, 100)).collect();
         table.push(block(8, 2 << 20));
         let condemned = [(table[6].frame.pack.of(PackKind::Meta), 0)].into_iter().collect();
-        let mut kept: Vec<u8> = known_frames(&[table], &condemned).into_keys().map(|k| k[0]).collect();
+        let root = |table: &[BlockRef], n: usize, hash: u8| MetaRef { sha256: [hash; 32], ..table[n].frame };
+        let roots = [root(&table, 7, 9), root(&table, 6, 10)];
+        let mut kept: Vec<u8> = known_frames(&[table], &roots, &condemned).into_keys().map(|k| k[0]).collect();
         kept.sort_unstable();
-        // 4 to 7 are the newest small ones, 7 is condemned, 8 is large.
-        assert_eq!(kept, [4, 5, 6, 8]);
+        // 4 to 7 are the newest small ones, 7 is condemned, 8 is large; so is the pack of the root 9.
+        assert_eq!(kept, [4, 5, 6, 8, 9]);
     }
 }

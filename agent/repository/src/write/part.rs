@@ -2,6 +2,7 @@
 
 use crate::{
     keys::SealKey,
+    pack_set::PackSet,
     pack_table::{self, PackTable},
     seal,
     store::Key,
@@ -16,6 +17,21 @@ const MAGIC: [u8; 8] = *b"TSPART01";
 pub(super) struct Part {
     pub(super) packs: PackTable,
     pub(super) blocks: Vec<BlockRef>,
+}
+
+/// What the parts of a session have told so far.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Number of parts.
+    pub(super) parts: u32,
+    /// Number of blocks.
+    pub(super) blocks: usize,
+    /// Number of data packs of the session.
+    pub(super) data: u32,
+    /// Number of meta packs of the session.
+    pub(super) meta: u32,
+    /// Packs of other sessions. Who takes over from this one finds their rows nowhere else where those sessions died too.
+    pub(super) others: PackSet,
 }
 
 impl Part {

@@ -95,3 +95,9 @@ impl Series {
         self.number
     }
 }
+
+/// Rows of the packs of each series from that number on.
+pub(super) fn new_rows<const N: usize>(series: [(&Series, u32); N]) -> PackTable {
+    let rows = series.into_iter().flat_map(|(s, from)| s.rows().0.iter().filter(move |(p, _)| p.number >= from));
+    PackTable(rows.map(|(pack, row)| (*pack, *row)).collect())
+}

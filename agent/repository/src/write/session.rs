@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::{
-    base::{self, BaseRows, leave_out},
+    base::{BaseRows, leave_out},
     part::Part,
     snapshot::SnapshotWriter,
     uploads::create,
@@ -32,7 +32,7 @@ use crate::{
     seal::Identity,
     session::SessionId,
     store::{Listed, ObjectStore, list_all},
-    table::{BlockRef, Extent, PackKind, PackRef},
+    table::{BlockRef, Extent, MetaRef, PackKind, PackRef},
 };
 
 /// Condemned sets and marks of damaged packs that a session reads; a prune removes them after some weeks.
@@ -75,6 +75,7 @@ pub struct Session {
     pub(super) seq: u64,
     pub(super) prev: Sha256Hex,
     pub(super) tables: Vec<Vec<BlockRef>>,
+    pub(super) roots: Vec<MetaRef>,
     pub(super) adopted: PackTable,
     known: Known,
 }
@@ -186,9 +187,10 @@ impl Session {
             }),
         };
         let (seq, prev) = (0, NO_COMMIT);
-        let (base, tables, adopted) = (None, Vec::new(), PackTable::default());
+        let (base, tables, roots, adopted) = (None, Vec::new(), Vec::new(), PackTable::default());
         let repository = repository.clone();
-        let mut session = Self { repository, plan, id, opened, began, excluded, base, seq, prev, tables, adopted, known };
+        let mut session =
+            Self { repository, plan, id, opened, began, excluded, base, seq, prev, tables, roots, adopted, known };
         session.find_base(&listed).await?;
         if let Some((dead, parts)) = dead.filter(|(dead, _)| session.base.is_none_or(|base| *dead > base)) {
             session.adopt_parts(dead, parts).await?;
@@ -230,6 +232,7 @@ impl Session {
     fn take_base(&mut self, commit: &Commit, hash: [u8; 32], blocks: Vec<BlockRef>, own: PackTable) -> CommitKind {
         if self.base.is_none() {
             (self.base, self.seq, self.prev) = (Some(commit.session), commit.seq, Sha256Hex(hash));
+            self.roots = commit.table.root.iter().map(|root| MetaRef::from(*root)).collect();
         }
         self.tables.push(blocks);
         self.adopted.0.extend(own.0.into_iter().filter(|(pack, _)| pack.session != commit.session));
@@ -242,11 +245,18 @@ impl Session {
         let mut blocks = Vec::new();
         for k in 0..parts {
             let key = layout::beside(&id, Beside::Part(k));
-            let object = self.repository.store().get(&key).await?;
+            let object = match self.repository.store().get(&key).await {
+                Ok(object) => object,
+                // A prune may have removed it since it was listed.
+                Err(error) => {
+                    leave_out(error.into())?;
+                    break;
+                }
+            };
             match Part::open(&key, &object, &self.plan.keys.part) {
                 Ok(part) => {
                     blocks.extend(part.blocks);
-                    self.adopted = base::adopted([std::mem::take(&mut self.adopted), part.packs]);
+                    self.adopted.0.extend(part.packs.0);
                 }
                 Err(reason) => {
                     tracing::warn!(%key, reason, "Left out the rest of a partial table");
@@ -319,7 +329,7 @@ fn dead_session(listed: &[Listed], volume: &VolumeName) -> Option<(SessionId, u3
     let newest = beside.iter().filter(|(id, what)| id.volume == *volume && matches!(what, Beside::Part(_)));
     let newest = newest.map(|(id, _)| id.session).max()?;
     let has = |what: Beside| beside.iter().any(|(id, w)| id.session == newest && *w == what);
-    let parts = (0..).find(|k| !has(Beside::Part(*k)))?;
+    let parts = (0..u32::MAX).find(|k| !has(Beside::Part(*k)))?;
     (parts > 0 && !has(Beside::Commit)).then_some((newest, parts))
 }
 

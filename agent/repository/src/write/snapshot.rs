@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 
 use super::{
     base::known_frames,
-    part::Part,
-    series::Series,
+    part::{Part, Told},
+    series::{Series, new_rows},
     session::{self, Known, LATE_SECONDS, Session},
     uploads::Uploads,
 };
@@ -95,9 +95,7 @@ pub struct SnapshotWriter {
     rows: u64,
     index: Vec<IndexEntry>,
     deltas: u32,
-    parts: u32,
-    /// Blocks, and packs of each series, that a part or delta names already.
-    told: (usize, u32, u32),
+    told: Told,
 }
 
 impl SnapshotWriter {
@@ -111,7 +109,7 @@ impl SnapshotWriter {
             data: series(PackKind::Data, config.pack)?,
             meta: series(PackKind::Meta, META_PACK_BYTES)?,
             known: session.known(),
-            known_meta: known_frames(&session.tables, &session.excluded),
+            known_meta: known_frames(&session.tables, &session.roots, &session.excluded),
             compressor: Compressor::new(META_LEVEL).map_err(Error::Compress)?,
             uploads,
             member: Member::default(),
@@ -126,8 +124,7 @@ impl SnapshotWriter {
             rows: 0,
             index: Vec::new(),
             deltas: 0,
-            parts: 0,
-            told: (0, 0, 0),
+            told: Told::default(),
             session,
         })
     }
@@ -202,21 +199,11 @@ impl SnapshotWriter {
     }
 
     fn count(&mut self, row: &Row) {
-        let e = &mut self.entries;
         self.rows += 1;
-        match &row.kind {
-            Kind::Directory => e.directories += 1,
-            Kind::File(content) => {
-                e.files += 1;
-                self.counts.logical = self.counts.logical.saturating_add(content.size);
-            }
-            Kind::Symlink { .. } => e.symlinks += 1,
-            Kind::Hardlink { .. } => e.hardlinks += 1,
-            Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. } => e.specials += 1,
-            Kind::Socket => e.sockets += 1,
+        self.entries.count(row);
+        if let Kind::File(content) = &row.kind {
+            self.counts.logical = self.counts.logical.saturating_add(content.size);
         }
-        e.unstable += u64::from(row.flags.unstable);
-        e.unreadable += u64::from(row.flags.unreadable);
     }
 
     fn block(&mut self, block: Block) -> Result<()> {
@@ -228,18 +215,17 @@ impl SnapshotWriter {
     /// Stores bytes in a meta pack, or finds the equal frame.
     fn meta_frame(&mut self, plain: &[u8]) -> Result<MetaRef> {
         let hash = sha256(plain);
-        let frame = match self.known_meta.get(&hash) {
-            Some(frame) => *frame,
-            None => {
-                let bytes = self.compressor.frame(plain).map_err(Error::Compress)?;
-                let length = |n: usize| u32::try_from(n).map_err(|_| Error::Bug("a frame is longer than 4 GiB"));
-                let (stored, plain) = (length(bytes.len())?, length(plain.len())?);
-                let row = TocRow { kind: FrameKind::Meta, stored, plain, sha256: hash };
-                let (pack, offset) = self.meta.add(&bytes, row)?;
-                let frame = MetaRef { pack, offset, stored, plain, sha256: hash };
-                self.known_meta.insert(hash, frame);
-                frame
-            }
+        let frame = if let Some(frame) = self.known_meta.get(&hash) {
+            *frame
+        } else {
+            let bytes = self.compressor.frame(plain).map_err(Error::Compress)?;
+            let length = |n: usize| u32::try_from(n).map_err(|_| Error::Bug("a frame is longer than 4 GiB"));
+            let (stored, plain) = (length(bytes.len())?, length(plain.len())?);
+            let row = TocRow { kind: FrameKind::Meta, stored, plain, sha256: hash };
+            let (pack, offset) = self.meta.add(&bytes, row)?;
+            let frame = MetaRef { pack, offset, stored, plain, sha256: hash };
+            self.known_meta.insert(hash, frame);
+            frame
         };
         self.refs.add(frame.pack.of(PackKind::Meta), frame.plain.into());
         Ok(frame)
@@ -251,17 +237,29 @@ impl SnapshotWriter {
         self.meta.flush()?;
         self.uploads.drain()?;
         self.write_delta()?;
-        let (blocks, data, meta) = self.told;
-        if blocks < self.blocks.len() {
-            let packs = new_rows([(&self.data, data), (&self.meta, meta)]);
-            let part = Part { packs, blocks: self.blocks[blocks..].to_vec() };
-            let key = layout::beside(&self.session.id(), Beside::Part(self.parts));
-            let sealed = part.seal(&key, &self.session.plan.keys.part);
-            self.put(&key, sealed.map_err(|source| Error::Seal { key: key.clone(), source })?)?;
-            self.parts += 1;
+        if self.told.blocks == self.blocks.len() {
+            return Ok(());
         }
-        self.told = (self.blocks.len(), self.data.packs(), self.meta.packs());
-        Ok(())
+        let mut packs = new_rows([(&self.data, self.told.data), (&self.meta, self.told.meta)]);
+        packs.0.extend(self.others().0.into_iter().filter(|(pack, _)| !self.told.others.contains(*pack)));
+        let key = layout::beside(&self.session.id(), Beside::Part(self.told.parts));
+        self.told.parts += 1;
+        packs.0.keys().for_each(|pack| self.told.others.add(*pack, 0));
+        let part = Part { packs, blocks: self.blocks[self.told.blocks..].to_vec() };
+        // Packs that are full before any block refers to them are told with the block that does.
+        (self.told.blocks, self.told.data, self.told.meta) = (self.blocks.len(), self.data.packs(), self.meta.packs());
+        let sealed = part.seal(&key, &self.session.plan.keys.part);
+        self.put(&key, sealed.map_err(|source| Error::Seal { key: key.clone(), source })?)
+    }
+
+    /// Packs of other sessions that this one refers to and that no table but its own may name.
+    fn others(&self) -> PackTable {
+        let PackTable(mut others) = self.known.packs(&self.refs);
+        others.extend(
+            self.session.adopted.0.iter().filter(|(pack, _)| self.refs.contains(**pack)).map(|(p, row)| (*p, *row)),
+        );
+        others.retain(|pack, _| pack.session != self.session.id);
+        PackTable(others)
     }
 
     /// Names the new frames in the index.
@@ -353,12 +351,7 @@ impl SnapshotWriter {
     fn write_pack_table(&self) -> Result<Option<Packs>> {
         let mut table = new_rows([(&self.data, 0), (&self.meta, 0)]);
         let own = table.0.len();
-        let found = self.known.packs(&self.refs);
-        for (pack, row) in found.0.iter().chain(&self.session.adopted.0) {
-            if self.refs.contains(*pack) {
-                table.0.entry(*pack).or_insert(*row);
-            }
-        }
+        table.0.extend(self.others().0);
         if table.0.is_empty() {
             return Ok(None);
         }
@@ -405,10 +398,4 @@ impl SnapshotWriter {
         }
         Ok(())
     }
-}
-
-/// Rows of the packs of each series from that number on.
-fn new_rows<const N: usize>(series: [(&Series, u32); N]) -> PackTable {
-    let rows = series.into_iter().flat_map(|(s, from)| s.rows().0.iter().filter(move |(p, _)| p.number >= from));
-    PackTable(rows.map(|(pack, row)| (*pack, *row)).collect())
 }

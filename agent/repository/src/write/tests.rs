@@ -19,7 +19,13 @@ use crate::{
 };
 
 /// One session that stores one new chunk, and refers to an old one where it finds it; gives the new chunk's place, and the old one's.
-fn run(repository: &Repository, plan: SessionPlan, new: &[u8], old: &[u8], runtime: &Handle) -> (Extent, Option<Extent>) {
+fn run(
+    repository: &Repository,
+    plan: SessionPlan,
+    new: &[u8],
+    old: &[u8],
+    runtime: &Handle,
+) -> (Extent, Option<Extent>) {
     let session = runtime.block_on(Session::begin(repository, plan)).expect("memory");
     let known = session.known();
     let found = known.find(known.frame_id(&sha256(old)));
@@ -57,7 +63,12 @@ fn forty_sessions_leave_few_deltas_and_the_first_ones_chunk_is_still_found() {
     let keys = Keys::from_parts([1; 32], [2; 32]);
     let repository = runtime.block_on(Repository::init(store.clone(), &[], &keys, store.now())).expect("memory");
     let volume = |n: u8| VolumeName::new(&format!("v{n}")).expect("a name");
-    let plan = |n: u8| SessionPlan { volume: volume(n), uid: String::new(), keys: keys.for_volume(&volume(n)), now: store.now() };
+    let plan = |n: u8| SessionPlan {
+        volume: volume(n),
+        uid: String::new(),
+        keys: keys.for_volume(&volume(n)),
+        now: store.now(),
+    };
     let mut places = Vec::new();
     for n in 0..40 {
         // Each session is of another volume, so that only the index can tell it of the first one's chunk.

@@ -31,7 +31,8 @@ impl Uploads {
 
     /// Begins to store an object under a new key; waits while too many are in flight. Must not be called on a runtime's thread.
     pub(crate) fn begin(&self, key: Key, body: Bytes) -> Result<()> {
-        let slot = self.runtime.block_on(self.slots.clone().acquire_owned()).map_err(|_| Error::Bug("uploads were closed"))?;
+        let slot =
+            self.runtime.block_on(self.slots.clone().acquire_owned()).map_err(|_| Error::Bug("uploads were closed"))?;
         self.failure()?;
         let (store, failed) = (self.store.clone(), self.failed.clone());
         self.runtime.spawn(async move {

@@ -5,7 +5,9 @@ mod race;
 mod repository;
 
 use jiff::SignedDuration;
-use repository::{LIMITS, assert_whole, hours, keys, repository, run, session, signers, snapshot, state, wait};
+use repository::{
+    LIMITS, assert_whole, hours, keys, repository, run, session, settled, signers, snapshot, state, wait,
+};
 use trysail_repository::{
     layout::{self, Beside},
     prune::{self, Error, Plan, Prune, Report},
@@ -24,10 +26,13 @@ fn a_prune_deletes_what_is_due_condemns_what_is_garbage_and_clears_what_is_left_
         condemned_due: Some(store.now() + hours(72)),
         swept_packs: 2,
         swept_bytes: 8,
-        cleared_objects: 10,
+        cleared_objects: 8,
         ballast_spent: false,
     };
     assert_eq!(report, expected);
+    // A partial table that was there at the beginning could have named packs of a condemned set: that set goes in the next run.
+    let second = wait(run(&store, store.now())).expect("a whole repository");
+    assert_eq!(second, Report { cleared_objects: 2, ..Report::default() });
     expect_test::expect![[r"
         v1/gc/ballast
         v1/gc/c/081040G2081040G2081040G208
@@ -57,8 +62,7 @@ fn a_prune_deletes_what_is_due_condemns_what_is_garbage_and_clears_what_is_left_
 
 #[test]
 fn a_prune_that_dies_at_any_request_loses_nothing_and_the_next_one_finishes() {
-    let whole = repository();
-    wait(run(&whole, whole.now())).expect("a whole repository");
+    let whole = settled();
     for stop in [Stop::BeforeEffect, Stop::AfterEffect] {
         let mut died = 0;
         for calls in 0.. {
@@ -67,7 +71,9 @@ fn a_prune_that_dies_at_any_request_loses_nothing_and_the_next_one_finishes() {
             let result = wait(run(&store, store.inner().now()));
             assert_whole(store.inner(), &format!("when it dies at request {calls}, {stop:?}"));
             store.heal();
-            wait(run(&store, store.inner().now())).expect("the store works again");
+            for _ in 0..2 {
+                wait(run(&store, store.inner().now())).expect("the store works again");
+            }
             let mut left = state(store.inner());
             // The mark by which the dead prune asked for the time.
             left.retain(|key| !key.starts_with(layout::SWEPT));

@@ -176,3 +176,12 @@ pub(crate) fn state(store: &Memory) -> Vec<String> {
     state.extend(condemned.iter().map(|(pack, _)| format!("condemned {}", layout::pack(pack))));
     state
 }
+
+/// The repository after prunes have nothing more to do.
+pub(crate) fn settled() -> Memory {
+    let store = repository();
+    for _ in 0..2 {
+        wait(run(&store, store.now())).expect("a whole repository");
+    }
+    store
+}

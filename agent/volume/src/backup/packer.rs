@@ -101,9 +101,10 @@ impl Packer<'_> {
             }
             self.counters.stored.set(self.writer.stored());
         }
-        match waiting.items.is_empty() {
-            true => Ok(self.writer),
-            false => Err(Error::Bug("a row waits for a frame that never came")),
+        if waiting.items.is_empty() {
+            Ok(self.writer)
+        } else {
+            Err(Error::Bug("a row waits for a frame that never came"))
         }
     }
 
@@ -123,10 +124,10 @@ impl Packer<'_> {
     fn settle(&mut self, waiting: &mut Waiting) -> Result<()> {
         let mut ended = false;
         while let Some(item) = waiting.items.front() {
-            if let Item::Piece(Piece::Whole(ticket) | Piece::Part { ticket, .. }) = item {
-                if !waiting.stored.contains_key(ticket) {
-                    return Ok(());
-                }
+            if let Item::Piece(Piece::Whole(ticket) | Piece::Part { ticket, .. }) = item
+                && !waiting.stored.contains_key(ticket)
+            {
+                return Ok(());
             }
             if let Some(item) = waiting.items.pop_front() {
                 ended = matches!(item, Item::Row(_));

@@ -139,10 +139,10 @@ impl Reader<'_> {
     fn entry(&mut self, visit: Visit, walk: &mut Walk) -> Result<(), Stop> {
         self.counters.entries.add(1);
         let before = self.before(&visit.row.path)?;
-        if let Some(before) = before.filter(|b| is_unchanged(&b.row, &visit.row)) {
-            if self.reuse(before)? {
-                return Ok(());
-            }
+        if let Some(before) = before.filter(|b| is_unchanged(&b.row, &visit.row))
+            && self.reuse(before)?
+        {
+            return Ok(());
         }
         match &visit.row.kind {
             Kind::File(_) => self.file(&visit, walk),

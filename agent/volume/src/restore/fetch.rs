@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use trysail_repository::{
     Error, Result,
-    frame::Decompressor,
+    frame::{self, Decompressor},
     layout,
-    read::packs::PackReader,
-    table::{Extent, PackKind},
+    read::{Snapshot, packs::PackReader},
+    table::{Extent, PackId, PackKind},
 };
 
 use super::plan::{Fetch, Wanted, fetches};
@@ -29,9 +29,22 @@ pub(super) async fn fetch(reader: Arc<PackReader>, wanted: Vec<Wanted>) -> Fetch
     Fetched(futures::future::join_all(ranges).await)
 }
 
+/// Refuses identities that open the file table but no content, before anything is made in the target.
+pub(super) async fn can_open(snapshot: &mut Snapshot, reader: &PackReader) -> Result<()> {
+    let Some(first) = snapshot.blocks().first().cloned() else { return Ok(()) };
+    let rows = snapshot.rows(&first).await?;
+    let Some(extent) = rows.iter().find_map(|stored| stored.row.member.first()) else { return Ok(()) };
+    let frame = extent.offset..extent.offset.saturating_add(extent.stored);
+    match reader.range(extent.pack, frame).await {
+        Err(error @ Error::NoIdentity { .. }) => Err(error),
+        // What is damaged is for the restore to find, with the paths that it costs.
+        _ => Ok(()),
+    }
+}
+
 impl Fetched {
-    /// The decoded bytes of an extent.
-    pub(super) fn decode<'a>(&self, extent: &Extent, decompressor: &'a mut Decompressor) -> Result<&'a [u8]> {
+    /// The decoded bytes of an extent. Files of one bundle come one after another, and their frame is decoded once.
+    pub(super) fn decode<'a>(&self, extent: &Extent, decoder: &'a mut Decoder) -> Result<&'a [u8]> {
         let key = || layout::pack(extent.pack.of(PackKind::Data));
         let at = self.0.partition_point(|(f, _)| (f.pack, f.from) <= (extent.pack, extent.offset));
         let missing = || Error::Damaged { key: key(), what: format!("no frame at byte {}", extent.offset) };
@@ -39,10 +52,35 @@ impl Fetched {
         let bytes = answer.as_ref().map_err(Clone::clone)?;
         let from = (extent.offset - fetch.from) as usize;
         let frame = bytes.get(from..from.saturating_add(extent.stored as usize)).ok_or_else(missing)?;
-        let plain = decompressor.decode(frame, extent.plain);
+        let plain = decoder.decode(extent, frame);
         let plain = plain.map_err(|source| Error::Frame { key: key(), offset: extent.offset, source })?;
         let skip = extent.skip as usize;
         plain.get(skip..skip.saturating_add(extent.take as usize)).ok_or_else(missing)
+    }
+}
+
+/// Decodes frames, and keeps the last one decoded; one for each thread.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    decompressor: Decompressor,
+    held: Option<(PackId, u32, u32)>,
+}
+
+impl Decoder {
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self { decompressor: Decompressor::new().map_err(Error::Compress)?, held: None })
+    }
+
+    /// The decoded bytes of the extent's frame, whose stored bytes are given.
+    fn decode(&mut self, extent: &Extent, frame: &[u8]) -> Result<&[u8], frame::Error> {
+        let wanted = Some((extent.pack, extent.offset, extent.plain));
+        if self.held == wanted {
+            return Ok(self.decompressor.last());
+        }
+        self.held = None;
+        self.decompressor.decode(frame, extent.plain)?;
+        self.held = wanted;
+        Ok(self.decompressor.last())
     }
 }
 
@@ -50,19 +88,19 @@ impl Fetched {
 #[derive(Debug)]
 pub struct ExtentReader {
     reader: Arc<PackReader>,
-    decompressor: Decompressor,
+    decoder: Decoder,
 }
 
 impl ExtentReader {
     /// Reads from these packs.
     pub fn new(reader: Arc<PackReader>) -> Result<Self> {
-        Ok(Self { reader, decompressor: Decompressor::new().map_err(Error::Compress)? })
+        Ok(Self { reader, decoder: Decoder::new()? })
     }
 
     /// The decoded bytes of an extent; valid until the next call.
     pub async fn read(&mut self, extent: &Extent) -> Result<&[u8]> {
         let wanted = vec![Wanted { extent: *extent, at: 0 }];
         let fetched = fetch(self.reader.clone(), wanted).await;
-        fetched.decode(extent, &mut self.decompressor)
+        fetched.decode(extent, &mut self.decoder)
     }
 }

@@ -83,7 +83,11 @@ pub(super) fn windows(mut files: Vec<FilePlan>) -> (Vec<Window>, Vec<(Row, u32)>
             let pieces = pieces(file.wanted);
             let number = large.len();
             large.push((file.row, u32::try_from(pieces.len()).unwrap_or(u32::MAX)));
-            windows.extend(pieces.into_iter().zip(0..).map(|(wanted, n)| Window::Piece { file: number, number: n, wanted }));
+            windows.extend(pieces.into_iter().zip(0..).map(|(wanted, n)| Window::Piece {
+                file: number,
+                number: n,
+                wanted,
+            }));
         } else {
             // Files of one bundle share its frame; counting it for each of them would make windows too small.
             let same_frame = |f: &FilePlan| {
@@ -182,10 +186,11 @@ mod tests {
 
     #[test]
     fn near_ranges_are_fetched_together_and_far_ones_apart() {
-        let wanted: Vec<Wanted> = [extent(0, 0, 2000), extent(0, 5000, 2000), extent(0, 900_000, 2000), extent(1, 0, 2)]
-            .into_iter()
-            .map(|extent| Wanted { extent, at: 0 })
-            .collect();
+        let wanted: Vec<Wanted> =
+            [extent(0, 0, 2000), extent(0, 5000, 2000), extent(0, 900_000, 2000), extent(1, 0, 2)]
+                .into_iter()
+                .map(|extent| Wanted { extent, at: 0 })
+                .collect();
         let ranges: Vec<_> = fetches(wanted.iter().rev()).iter().map(|f| (f.pack.number, f.from, f.to)).collect();
         assert_eq!(ranges, [(0, 0, 6000), (0, 900_000, 901_000), (1, 0, 1)]);
     }
@@ -198,7 +203,8 @@ mod tests {
             let row = Row { path: path.into(), ..row(size, member) };
             FilePlan { wanted: content(&row).expect("whole"), row }
         };
-        let files = vec![plan("b", vec![extent(50, 0, 1024)]), plan("large", large), plan("a", vec![extent(49, 0, 512)])];
+        let files =
+            vec![plan("b", vec![extent(50, 0, 1024)]), plan("large", large), plan("a", vec![extent(49, 0, 512)])];
         let (windows, large) = windows(files);
         let shown: Vec<String> = windows
             .iter()

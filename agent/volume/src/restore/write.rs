@@ -5,13 +5,12 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use sha2::{Digest as _, Sha256};
 use trysail_repository::{
     Class, Error,
-    frame::Decompressor,
     table::{Kind, Row},
 };
 
 use super::{
-    Lost, Losses,
-    fetch::Fetched,
+    Losses, Lost,
+    fetch::{Decoder, Fetched},
     plan::{FilePlan, Wanted},
 };
 use crate::{
@@ -95,27 +94,21 @@ impl FileWriter<'_> {
         &self,
         files: &[FilePlan],
         fetched: &Fetched,
-        decompressor: &mut Decompressor,
+        decoder: &mut Decoder,
     ) -> Result<(), RestoreError> {
         for FilePlan { row, wanted } in files {
-            if let Err(error) = self.file(row, wanted, fetched, decompressor) {
+            if let Err(error) = self.file(row, wanted, fetched, decoder) {
                 self.failed(row, error)?;
             }
         }
         Ok(())
     }
 
-    fn file(
-        &self,
-        row: &Row,
-        wanted: &[Wanted],
-        fetched: &Fetched,
-        decompressor: &mut Decompressor,
-    ) -> Result<(), FileError> {
+    fn file(&self, row: &Row, wanted: &[Wanted], fetched: &Fetched, decoder: &mut Decoder) -> Result<(), FileError> {
         let output = self.target.create_file(row)?;
         let mut hash = Sha256::new();
         for Wanted { extent, at } in wanted {
-            let plain = fetched.decode(extent, decompressor)?;
+            let plain = fetched.decode(extent, decoder)?;
             hash.update(plain);
             output.write_at(*at, plain)?;
             self.counters.read.add(plain.len() as u64);
@@ -148,13 +141,13 @@ impl FileWriter<'_> {
         number: u32,
         wanted: &[Wanted],
         fetched: &Fetched,
-        decompressor: &mut Decompressor,
+        decoder: &mut Decoder,
     ) -> Result<(), RestoreError> {
         let mut state = lock(&file.state);
         while state.next != number {
             state = file.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let written = write_piece(&mut state, wanted, fetched, decompressor);
+        let written = write_piece(&mut state, wanted, fetched, decoder);
         self.counters.read.add(wanted.iter().map(|w| u64::from(w.extent.take)).sum());
         state.next += 1;
         let last = state.next == file.pieces;
@@ -187,11 +180,11 @@ fn write_piece(
     state: &mut LargeState,
     wanted: &[Wanted],
     fetched: &Fetched,
-    decompressor: &mut Decompressor,
+    decoder: &mut Decoder,
 ) -> Result<(), FileError> {
     let LargeState { output: Some(output), hash, lost: None, .. } = state else { return Ok(()) };
     for Wanted { extent, at } in wanted {
-        let plain = fetched.decode(extent, decompressor)?;
+        let plain = fetched.decode(extent, decoder)?;
         hash.update(plain);
         output.write_at(*at, plain)?;
     }

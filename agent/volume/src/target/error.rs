@@ -64,9 +64,9 @@ pub enum TargetError {
         length: u64,
     },
     /// The kernel refused.
-    #[error("{}: {action}", path.escape_ascii())]
+    #[error("{}{action}", beginning(path))]
     Failed {
-        /// Path below the root.
+        /// Path below the root; empty where it is the target itself.
         path: Vec<u8>,
         /// What was refused.
         action: Step,
@@ -105,6 +105,11 @@ pub enum Step {
     /// Writing everything to the disk.
     #[error("data cannot be synced")]
     Sync,
+}
+
+/// The path before what happened to it.
+fn beginning(path: &[u8]) -> String {
+    if path.is_empty() { String::new() } else { format!("{}: ", path.escape_ascii()) }
 }
 
 impl TargetError {

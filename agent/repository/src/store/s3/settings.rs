@@ -9,6 +9,10 @@ use crate::store::{Error, ErrorKind, Key, Result, credentials::Credentials};
 /// Region that is signed for where none is named: what MinIO and most others take.
 const DEFAULT_REGION: &str = "us-east-1";
 
+/// What to do where no credentials are found.
+const NO_CREDENTIALS: &str =
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SHARED_CREDENTIALS_FILE to a file with them";
+
 /// Where an S3 store is and who we are there. `Debug` hides the secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Settings {
@@ -110,9 +114,10 @@ fn credentials(profile: Option<String>, env: &impl Fn(&str) -> Option<String>) -
     }
     let path = env("AWS_SHARED_CREDENTIALS_FILE").or_else(|| Some(env("HOME")? + "/.aws/credentials"));
     let Some(path) = path else {
-        return Err(Error::new(ErrorKind::Denied, "credentials", "neither AWS_ACCESS_KEY_ID nor a credentials file"));
+        return Err(Error::new(ErrorKind::Denied, "credentials", NO_CREDENTIALS));
     };
-    let text = std::fs::read_to_string(&path).map_err(|error| Error::new(ErrorKind::Denied, &path, error.kind()))?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Error::new(ErrorKind::Denied, &path, format!("{}; {NO_CREDENTIALS}", error.kind())))?;
     let profile = profile.or_else(|| env("AWS_PROFILE")).unwrap_or_else(|| "default".to_owned());
     Credentials::from_profile(&Zeroizing::new(text), &profile)
         .map_err(|error| Error::new(ErrorKind::Denied, path, error))
