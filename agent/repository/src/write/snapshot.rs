@@ -332,8 +332,12 @@ impl SnapshotWriter {
         Ok(Finished { id: self.session.id(), packs: self.data.packs() + self.meta.packs(), commit })
     }
 
-    /// Makes the index shorter for later sessions. The snapshot exists already: a failure costs these sessions some requests.
+    /// Makes the index shorter for later sessions, where this one made it longer: a run without changes asks for nothing. The snapshot
+    /// exists already: a failure costs later sessions some requests.
     fn merge_index(&self) {
+        if self.deltas == 0 {
+            return;
+        }
         let merge = Merge {
             store: &**self.session.repository.store(),
             key: &self.session.plan.keys.index,
