@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What sealing adds to each block: magic, nonce and tag.
-const SEAL_BYTES: usize = 8 + 24 + 16;
+pub(super) const SEAL_BYTES: usize = 8 + 24 + 16;
 
 /// How the records of an object lie in blocks. All blocks but the last are full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +178,14 @@ pub(super) fn decode_row(record: &[u8]) -> Result<(PackRef, PackRow), Malformed>
 mod tests {
     use super::*;
     use crate::{layout, session::SessionId};
+
+    #[test]
+    fn an_entry_lies_as_the_format_text_says() {
+        let entry = ShardEntry { id: FrameId([2; 16]), row: 258, fields: [65_536, 3, 9, 4, 5] };
+        let text = "02010000 000001 030000 090000 040000 050000 0000000000".replace(' ', "");
+        assert_eq!(hex::encode(entry.encode()), "02".repeat(16) + &text);
+        assert_eq!(ShardEntry::decode(&entry.encode()), Ok(entry));
+    }
 
     #[test]
     fn each_block_opens_alone_at_its_place_and_under_its_own_number_only() {

@@ -85,6 +85,14 @@ mod tests {
     }
 
     #[test]
+    fn an_id_sets_the_bits_that_the_format_text_says() {
+        let mut bloom = Bloom(vec![0; 4 * BLOCK_BYTES]);
+        bloom.add(FrameId([[0xc0; 8], [1; 8]].concat().try_into().expect("sixteen bytes")));
+        let set = (0..4 * 512).filter(|bit| bloom.0[bit / 8] & 1 << (bit % 8) != 0);
+        assert_eq!(set.collect::<Vec<_>>(), [4, 8, 16, 32, 64, 128, 257].map(|bit| 3 * 512 + bit));
+    }
+
+    #[test]
     fn its_length_is_bounded_and_no_other_length_is_taken() {
         assert_eq!(Bloom::for_entries(usize::MAX).bytes().len(), BLOOM_BYTES_MAX);
         assert_eq!((Bloom::from_bytes(vec![0; 65]), Bloom::from_bytes(Vec::new())), (None, None));

@@ -1,23 +1,30 @@
 //! The sorted entries of many deltas, in one unlinked file, and their merge in order: sixteen kilobytes of memory for each delta.
+//!
+//! Lengths of chunks tell what a file is to who knows it, so each piece of a run is sealed under a key that is in memory only.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::{
-    blocks::{ENTRIES, ShardEntry},
+    blocks::{ENTRIES, SEAL_BYTES, ShardEntry},
     scratch::Scratch,
 };
 use crate::{
     error::{Error, Result},
     frame::FrameId,
+    keys::SealKey,
+    seal,
 };
 
-/// Records of a run that are read at once: 16,000 bytes.
-const READ_RECORDS: usize = 400;
+const MAGIC: [u8; 8] = *b"TSIXRUN1";
+
+/// Records of a piece of a run, which is read at once: 16,000 bytes.
+const PIECE_RECORDS: usize = 400;
 
 /// Runs of sorted entries; the last one added is the newest.
 #[derive(Debug)]
 pub(super) struct Runs {
     scratch: Scratch,
+    key: SealKey,
     runs: Vec<Run>,
     /// The next entry of each run that has one, by id and then by how new the run is.
     heads: BinaryHeap<Reverse<(FrameId, Reverse<usize>)>>,
@@ -36,7 +43,8 @@ struct Run {
 impl Runs {
     /// No runs.
     pub(super) fn new() -> Result<Self> {
-        Ok(Self { scratch: Scratch::new()?, runs: Vec::new(), heads: BinaryHeap::new(), entries: 0 })
+        let key = SealKey::ephemeral().map_err(|e| Error::Random(e.to_string()))?;
+        Ok(Self { scratch: Scratch::new()?, key, runs: Vec::new(), heads: BinaryHeap::new(), entries: 0 })
     }
 
     /// All entries that were added.
@@ -48,9 +56,10 @@ impl Runs {
     pub(super) fn add(&mut self, mut entries: Vec<ShardEntry>) -> Result<()> {
         entries.sort_by_key(|e| e.id);
         let at = self.scratch.len();
-        for some in entries.chunks(READ_RECORDS) {
+        for some in entries.chunks(PIECE_RECORDS) {
             let bytes: Vec<u8> = some.iter().flat_map(ShardEntry::encode).collect();
-            self.scratch.append(&bytes)?;
+            let sealed = seal::seal(MAGIC, &place(self.scratch.len()), &bytes, &self.key);
+            self.scratch.append(&sealed.map_err(|_| Error::Bug("a piece of a run is not sealed"))?)?;
         }
         self.entries += entries.len();
         self.runs.push(Run { at, left: entries.len(), buffer: Vec::new(), position: 0, head: None });
@@ -78,20 +87,35 @@ impl Runs {
     fn advance(&mut self, n: usize) -> Result<()> {
         let run = &mut self.runs[n];
         if run.position == run.buffer.len() {
-            let records = run.left.min(READ_RECORDS);
-            run.buffer.resize(records * ENTRIES.record, 0);
-            run.buffer.shrink_to_fit();
-            self.scratch.read(run.at, &mut run.buffer)?;
-            run.at += run.buffer.len() as u64;
-            (run.left, run.position) = (run.left - records, 0);
+            let records = run.left.min(PIECE_RECORDS);
+            (run.buffer, run.position) = (piece(&self.scratch, &self.key, run.at, records)?, 0);
+            run.at += (run.buffer.len() + SEAL_BYTES) as u64;
+            run.left -= records;
         }
         let Some(record) = run.buffer.get(run.position..run.position + ENTRIES.record) else { return Ok(()) };
-        let entry = ShardEntry::decode(record).map_err(|_| Error::Bug("a scratch file gives other bytes"))?;
+        let entry = ShardEntry::decode(record).map_err(|_| Error::Bug(OTHER_BYTES))?;
         run.position += ENTRIES.record;
         run.head = Some(entry);
         self.heads.push(Reverse((entry.id, Reverse(n))));
         Ok(())
     }
+}
+
+const OTHER_BYTES: &str = "a scratch file gives other bytes";
+
+/// What the piece at an offset is bound to.
+fn place(at: u64) -> String {
+    at.to_string()
+}
+
+/// So many records of the piece at an offset; no bytes where there are none.
+fn piece(scratch: &Scratch, key: &SealKey, at: u64, records: usize) -> Result<Vec<u8>> {
+    if records == 0 {
+        return Ok(Vec::new());
+    }
+    let mut sealed = vec![0; records * ENTRIES.record + SEAL_BYTES];
+    scratch.read(at, &mut sealed)?;
+    seal::unseal(MAGIC, &place(at), &sealed, key).map_err(|_| Error::Bug(OTHER_BYTES))
 }
 
 #[cfg(test)]
@@ -117,5 +141,16 @@ mod tests {
         }
         assert_eq!((all.len(), all.is_sorted()), (1000 + 500 + 334, true));
         assert_eq!((runs.peek(), runs.entries()), (None, all.len()));
+    }
+
+    #[test]
+    fn no_id_lies_readable_in_the_scratch_file() {
+        let id = *b"sixteen bytes id";
+        let mut runs = Runs::new().expect("room");
+        runs.add(vec![ShardEntry { id: FrameId(id), row: 7, fields: [0, 1, 1, 0, 1] }; 1000]).expect("room");
+        let mut stored = vec![0; usize::try_from(runs.scratch.len()).expect("short")];
+        runs.scratch.read(0, &mut stored).expect("it was written");
+        assert_eq!(stored.len(), 1000 * ENTRIES.record + 3 * SEAL_BYTES);
+        assert!(!stored.windows(id.len()).any(|bytes| bytes == id));
     }
 }

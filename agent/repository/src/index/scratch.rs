@@ -1,8 +1,11 @@
-//! Temporary data that would not fit in memory: one file without a name, gone when its owner is, even by a crash.
+//! Temporary data that would not fit in memory: one file without a name, mode 0600, gone when its owner is, even by a crash.
+//!
+//! It is made in `TMPDIR`, or `/tmp`. Who writes seals: an unlinked file's bytes may stay on the disk until they are overwritten.
 
-use std::{fs::File, os::unix::fs::FileExt as _};
+use std::{env, fs::File, os::unix::fs::FileExt as _};
 
 use rustix::fs::{Mode, OFlags};
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
@@ -15,15 +18,25 @@ pub(super) struct Scratch {
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {
-    Error::Scratch { directory: std::env::temp_dir().display().to_string(), detail: error.to_string() }
+    Error::Scratch { directory: env::temp_dir().display().to_string(), detail: error.to_string() }
 }
 
 impl Scratch {
-    /// An empty one in the system's directory for temporary files.
+    /// An empty one. Where the file system has no files without names (overlays of old kernels), it has one for a moment: a crash
+    /// right then leaves an empty file.
     pub(super) fn new() -> Result<Self> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let file = rustix::fs::open(std::env::temp_dir(), flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
-        Ok(Self { file: File::from(file), end: 0 })
+        let file = match rustix::fs::open(env::temp_dir(), flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => File::from(file),
+            Err(_) => Self::unlinked()?,
+        };
+        Ok(Self { file, end: 0 })
+    }
+
+    fn unlinked() -> Result<File> {
+        let (file, path) = NamedTempFile::new().map_err(failed)?.into_parts();
+        path.close().map_err(failed)?;
+        Ok(file)
     }
 
     /// Its length in bytes.
@@ -47,7 +60,18 @@ impl Scratch {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
     use super::*;
+
+    #[test]
+    fn it_has_no_name_and_nobody_else_may_open_it() {
+        let files = [Scratch::new().map(|scratch| scratch.file), Scratch::unlinked()];
+        for file in files {
+            let metadata = file.expect("a directory for temporary files").metadata().expect("it is open");
+            assert_eq!((metadata.nlink(), metadata.permissions().mode() & 0o777), (0, 0o600));
+        }
+    }
 
     #[test]
     fn what_was_appended_is_read_back_from_its_offset() {
