@@ -1,6 +1,6 @@
 //! The description of a merged generation: the one small object in clear that makes it exist. Source: `FORMAT.md` §10.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -13,13 +13,10 @@ use crate::{
     layout::{self, GenerationPart},
     seal,
     session::SessionId,
-    store::{Key, Listed, ObjectStore, list_all},
+    store::{Key, ObjectStore, each},
 };
 
 const MAGIC: [u8; 8] = *b"TSIXGEN1";
-
-/// Objects of all generations that are listed: the newest has some hundred at most, and a prune removes the others.
-const OBJECTS_MAX: usize = 20_000;
 
 /// Generations that are tried, newest first, where the newest cannot be read.
 const TRIED_MAX: usize = 3;
@@ -136,19 +133,27 @@ pub(super) async fn newest(
     index: &SealKey,
     session_max: SignedDuration,
 ) -> Result<(Vec<Description>, Option<SessionId>)> {
-    let listed = list_all(store, layout::INDEX_GENERATIONS, OBJECTS_MAX).await?;
-    let parts = || listed.iter().filter_map(|o| Some((layout::parse_generation(&o.key)?, o)));
-    let taken = parts().map(|((id, _), _)| id).max();
-    let mut published: Vec<(SessionId, &Listed)> =
-        parts().filter(|((_, part), _)| *part == GenerationPart::Description).map(|((id, _), o)| (id, o)).collect();
-    published.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
+    let (mut taken, mut published) = (None, BTreeMap::new());
+    each(store, layout::INDEX_GENERATIONS, |object| {
+        let Some((id, part)) = layout::parse_generation(&object.key) else { return };
+        taken = taken.max(Some(id));
+        if part == GenerationPart::Description {
+            published.insert(id, object.modified);
+        }
+        // However many a prune has left there: no more are held than are tried.
+        if published.len() > TRIED_MAX {
+            published.pop_first();
+        }
+    })
+    .await?;
     let mut found = Vec::new();
-    for (id, object) in published.into_iter().take(TRIED_MAX) {
-        let body = store.get(&object.key).await;
+    for (id, at) in published.into_iter().rev() {
+        let key = layout::generation(id, GenerationPart::Description);
+        let body = store.get(&key).await;
         let description = body.as_ref().ok().and_then(|body| Description::open(id, body, index));
-        match description.filter(|d| d.in_time(object.modified, session_max)) {
+        match description.filter(|d| d.in_time(at, session_max)) {
             Some(description) => found.push(description),
-            None => tracing::warn!(key = %object.key, "Left out a generation of the index that is damaged or late"),
+            None => tracing::warn!(%key, "Left out a generation of the index that is damaged or late"),
         }
     }
     Ok((found, taken))

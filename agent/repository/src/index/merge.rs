@@ -15,7 +15,7 @@ use self::{draft::Draft, previous::Entries};
 use super::{
     DELTAS_MAX,
     blocks::{ENTRIES, ShardEntry},
-    delta::Delta,
+    delta::{Delta, INDEX_ENTRIES_MAX},
     description::{self, Contained, Description},
     runs::Runs,
 };
@@ -35,6 +35,9 @@ pub const DELTAS_MERGE_AT: usize = 32;
 /// Deltas from which on a merge is due even where they are few bytes: each session that asks the index reads them all.
 const DELTAS_MERGE_ALWAYS: usize = 256;
 
+/// Bytes of deltas from which on a merge is due however few they are: three quarters of what a session holds of them.
+const BYTES_MERGE_ALWAYS: u64 = (INDEX_ENTRIES_MAX * ENTRIES.record) as u64 / 4 * 3;
+
 /// Otherwise a merge is due when the deltas are at least one part in so many of the generation: it is written anew as a whole.
 const MERGE_SHARE: u64 = 16;
 
@@ -47,7 +50,7 @@ const MERGE_ENTRIES_MAX: usize = 8_000_000;
 /// Most entries of a shard, on average over a generation: 5 MB.
 const SHARD_ENTRIES: usize = 131_072;
 
-/// Most shards: 67 million entries, 16 TiB of large files. Larger indexes are not merged.
+/// Most shards: 67 million entries, 16 TiB of large files. A larger index is not merged.
 const SHARDS_MAX: usize = 512;
 
 /// Row of an entry whose pack is not offered any more.
@@ -86,6 +89,12 @@ impl Merge<'_> {
         if !due(base, &new) {
             return Ok(None);
         }
+        let bytes: u64 = new.iter().map(|(_, object)| object.size).sum();
+        let most = base.map_or(0, Description::entries) as u64 + bytes / ENTRIES.record as u64;
+        if most > (SHARDS_MAX * SHARD_ENTRIES) as u64 {
+            tracing::info!(entries = most, "The index is too large to be merged");
+            return Ok(None);
+        }
         let id = SessionId::new(name_time(taken, self.now)).map_err(|e| Error::Random(e.to_string()))?;
         let mut draft = Draft::new(self, id);
         let rows = match base {
@@ -97,10 +106,6 @@ impl Merge<'_> {
         deltas.extend(self.absorb(&new, &mut draft, &mut runs).await?);
         let entries = runs.entries() + base.map_or(0, Description::entries);
         let shards = entries.div_ceil(SHARD_ENTRIES).max(1).next_power_of_two();
-        if shards > SHARDS_MAX {
-            tracing::info!(entries, "The index is too large to be merged");
-            return Ok(None);
-        }
         draft.begin_entries(entries, shards).await?;
         merge(runs, Entries::new(self, base, rows), &mut draft).await?;
         draft.publish(Contained(deltas)).await?;
@@ -160,8 +165,8 @@ impl Merge<'_> {
 fn due(base: Option<&Description>, deltas: &[((SessionId, u32), &Listed)]) -> bool {
     let bytes: u64 = deltas.iter().map(|(_, object)| object.size).sum();
     let generation = base.map_or(0, |base| (base.entries() * ENTRIES.record) as u64);
-    let enough = bytes.saturating_mul(MERGE_SHARE) >= generation || deltas.len() > DELTAS_MERGE_ALWAYS;
-    deltas.len() > DELTAS_MERGE_AT && enough
+    let worth_it = deltas.len() > DELTAS_MERGE_AT && bytes.saturating_mul(MERGE_SHARE) >= generation;
+    worth_it || deltas.len() > DELTAS_MERGE_ALWAYS || bytes > BYTES_MERGE_ALWAYS
 }
 
 /// The time in a generation's name: now, but after every other one, so that the newest sorts last even where a clock was set back.

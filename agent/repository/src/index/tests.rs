@@ -1,9 +1,9 @@
 //! What a merged index promises, on a store in memory: the answers of its deltas, in a bounded number of requests.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, pin::pin, sync::Arc};
 
 use bytes::Bytes;
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{FutureExt as _, future::BoxFuture, poll};
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
@@ -191,23 +191,103 @@ async fn whatever_part_is_missing_or_damaged_costs_hits_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn two_writers_that_merge_at_once_make_two_whole_generations() {
+async fn what_cannot_be_opened_is_answered_by_the_generation_before_and_the_deltas() {
     let store = Arc::new(Memory::new());
     put_deltas(&*store, 0..33, 100).await;
-    let (excluded, key, now) = (PackSet::default(), seal(), store.now());
-    let step = Stepped(store.clone());
-    let writer = Merge { store: &step, key: &key, excluded: &excluded, opened: now, session_max: S, now };
-    let (one, two) = futures::future::join(writer.run(), writer.run()).await;
-    let names = [one, two].map(|name| name.expect("memory").expect("it is due"));
-    delete_deltas(&store).await;
-    for (one, other) in [(names[0], names[1]), (names[1], names[0])] {
-        let hidden = layout::generation(other, GenerationPart::Description);
-        let body = store.get(&hidden).await.expect("stored");
-        store.delete(std::slice::from_ref(&hidden)).await.expect("memory");
-        let found = answers(&load(store.clone(), PackSet::default()).await, 0..3300).await;
-        assert!(found.iter().all(Option::is_some), "{one} is whole");
-        store.create(&hidden, body).await.expect("memory");
+    let first = merge(&store, &PackSet::default()).await.expect("it is due");
+    put_deltas(&*store, 33..66, 100).await;
+    let second = merge(&store, &PackSet::default()).await.expect("it is due");
+    put_deltas(&*store, 66..67, 100).await;
+    let expected: Vec<_> = (0..6700).map(|n| Some(extent(n, 100))).collect();
+    let parts = [GenerationPart::Description, GenerationPart::Bloom, GenerationPart::Firsts];
+    // The newest first: then neither counts, and all answers are the deltas'.
+    for (damaged, counts) in [(second, Some(first)), (first, None)] {
+        for (n, part) in parts.into_iter().enumerate() {
+            assert!(store.damage(&layout::generation(damaged, part), |bytes| bytes[40] ^= 1));
+            let index = load(store.clone(), PackSet::default()).await;
+            assert_eq!(index.generation.as_ref().map(|g| g.description().generation), counts, "{part:?}");
+            assert_eq!(answers(&index, 0..6700).await, expected, "{part:?}");
+            if n + 1 < parts.len() {
+                store.damage(&layout::generation(damaged, part), |bytes| bytes[40] ^= 1);
+            }
+        }
     }
+}
+
+#[tokio::test]
+async fn an_object_of_another_generation_in_the_place_of_its_own_answers_nothing() {
+    let store = Arc::new(Memory::new());
+    put_deltas(&*store, 0..33, 100).await;
+    let earlier = merge(&store, &PackSet::default()).await.expect("it is due");
+    put_deltas(&*store, 33..66, 100).await;
+    let newest = merge(&store, &PackSet::default()).await.expect("it is due");
+    delete_deltas(&store).await;
+    for part in [GenerationPart::Packs(0), GenerationPart::Shard(0)] {
+        let other = store.get(&layout::generation(earlier, part)).await.expect("stored");
+        let mut own = Vec::new();
+        let key = layout::generation(newest, part);
+        assert!(store.damage(&key, |bytes| own = std::mem::replace(bytes, other.to_vec())));
+        let found = answers(&load(store.clone(), PackSet::default()).await, 0..6600).await;
+        assert_eq!(found, vec![None; 6600], "{part:?}");
+        store.damage(&key, |bytes| *bytes = own);
+    }
+}
+
+/// The first of `writer`'s two runs is at some request when the second begins and ends; gives the names of both, or `None` where the
+/// first has ended before.
+async fn interrupted(writer: &Merge<'_>, other: &Merge<'_>, requests: usize) -> Option<[SessionId; 2]> {
+    let mut slow = pin!(writer.run());
+    for _ in 0..requests {
+        if poll!(slow.as_mut()).is_ready() {
+            return None;
+        }
+    }
+    // Where the first one has published already, nothing is due any more.
+    let quick = other.run().await.expect("memory")?;
+    Some([slow.await.expect("memory").expect("it is due"), quick])
+}
+
+#[tokio::test]
+async fn two_writers_that_merge_at_once_make_two_whole_generations() {
+    let mut points = 0;
+    // Until it has listed deltas and generations, the first one would find that there is nothing to do any more.
+    for requests in 3.. {
+        let store = Arc::new(Memory::new());
+        put_deltas(&*store, 0..33, 8).await;
+        let (excluded, key, now) = (PackSet::default(), seal(), store.now());
+        let step = Stepped(store.clone());
+        let writer = Merge { store: &step, key: &key, excluded: &excluded, opened: now, session_max: S, now };
+        let Some(names) = interrupted(&writer, &Merge { store: &*store, ..writer }, requests).await else { break };
+        delete_deltas(&store).await;
+        for (one, other) in [(names[0], names[1]), (names[1], names[0])] {
+            let hidden = layout::generation(other, GenerationPart::Description);
+            let body = store.get(&hidden).await.expect("stored");
+            store.delete(std::slice::from_ref(&hidden)).await.expect("memory");
+            let found = answers(&load(store.clone(), PackSet::default()).await, 0..264).await;
+            let expected: Vec<_> = (0..264).map(|n| Some(extent(n, 8))).collect();
+            assert_eq!(found, expected, "{one} is whole, at request {requests}");
+            store.create(&hidden, body).await.expect("memory");
+        }
+        points += 1;
+    }
+    assert!(points > 35, "{points} points: a request for each delta at least");
+}
+
+#[tokio::test]
+async fn an_index_that_is_too_large_is_not_merged_and_nothing_is_written() {
+    let store = Memory::new();
+    put_deltas(&store, 0..33, 10).await;
+    merge(&store, &PackSet::default()).await.expect("it is due");
+    let small = description::newest(&store, &seal(), S).await.expect("memory").0.remove(0);
+    let generation = SessionId::from_bytes([0x7f; 16]);
+    let shards = vec![Part { records: 131_072, ..small.shards[0] }; 512];
+    let large = Description { generation, shards, deltas: Contained::default(), ..small };
+    let key = layout::generation(generation, GenerationPart::Description);
+    store.create(&key, large.seal(&seal()).expect("seals").into()).await.expect("memory");
+    put_deltas(&store, 33..300, 10).await;
+    let before = list_all(&store, "v1/", DELTAS_MAX).await.expect("memory");
+    assert_eq!(merge(&store, &PackSet::default()).await, None);
+    assert_eq!(list_all(&store, "v1/", DELTAS_MAX).await.expect("memory"), before);
 }
 
 #[tokio::test]
