@@ -56,7 +56,6 @@ const OBJECTS_MAX: usize = 100_000;
 const STEPS: [&str; 4] = ["index-make", "index-merge", "index-ask", "index-backup"];
 
 /// Measures all steps in that directory.
-#[expect(clippy::print_stdout, reason = "the table is the result of this program")]
 pub(crate) fn measure(scratch: &Path) -> Result<()> {
     let place = scratch.join("index");
     fs::create_dir(&place)?;
@@ -79,7 +78,6 @@ pub(crate) fn measure(scratch: &Path) -> Result<()> {
 }
 
 /// A step of that name; `None` where there is none.
-#[expect(clippy::print_stdout, reason = "what a step says stands in the table")]
 pub(crate) fn step(name: &str, place: &Path) -> Option<Result<()>> {
     let work = match name {
         "index-make" => Place::make,

@@ -2,7 +2,8 @@
 //!
 //! `TRYSAIL_BENCH_DIR` is where data and repositories go (some 20 GB; else the directory for temporary files),
 //! `TRYSAIL_BENCH_ROUNDS` how often everything is repeated (3), `TRYSAIL_BENCH_SETS` and `TRYSAIL_BENCH_PARTS` a choice of data sets
-//! and parts (`peers`, `memory`, `requests`, `index`), separated by commas; `index` alone needs none of the other programs. Sets are measured with a warm page cache.
+//! and parts (`peers`, `memory`, `requests`, `index`), separated by commas. Sets are measured with a warm page cache. `index` is of no
+//! set; alone it needs none of the other programs.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the tables are the result of this program")]
 
 mod compare;
