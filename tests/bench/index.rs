@@ -22,7 +22,7 @@ use trysail_repository::{
     keys::{Keys, TaskKeys},
     layout::{self, VolumeName},
     pack_set::PackSet,
-    pack_table::{PackRow, PackTable},
+    pack_table::PackRow,
     session::SessionId,
     store::{ObjectStore, directory::Directory, list_all},
     table::{Extent, PackId, PackKind},
@@ -176,8 +176,8 @@ impl Place {
     }
 
     fn ask(&self) -> Result<String> {
-        let key = self.task_keys()?.index;
-        let load = Index::load(&self.store, &key, &Arc::default(), SESSION_MAX);
+        let (key, excluded) = (self.task_keys()?.index, Arc::default());
+        let load = Index::load(&self.store, &key, &excluded, SESSION_MAX);
         let (began, index) = (Instant::now(), self.runtime.block_on(load)?);
         let opened = began.elapsed();
         let [known, unknown] = [0, ENTRIES].map(|from| self.find(&index, from));
