@@ -2,11 +2,13 @@
 //!
 //! `TRYSAIL_BENCH_DIR` is where data and repositories go (some 20 GB; else the directory for temporary files),
 //! `TRYSAIL_BENCH_ROUNDS` how often everything is repeated (3), `TRYSAIL_BENCH_SETS` and `TRYSAIL_BENCH_PARTS` a choice of data sets
-//! and parts (`peers`, `memory`, `requests`), separated by commas. Sets are measured with a warm page cache.
+//! and parts (`peers`, `memory`, `requests`, `index`), separated by commas. Sets are measured with a warm page cache. `index` is of no
+//! set; alone it needs none of the other programs.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the tables are the result of this program")]
 
 mod compare;
 mod data;
+mod index;
 mod measure;
 mod programs;
 mod proxy;
@@ -32,6 +34,11 @@ const MEMORY_BYTES: u64 = 128 << 20;
 const ROUNDS: u64 = 3;
 
 fn main() -> Result<()> {
+    let mut arguments = env::args_os().skip(1);
+    if let (Some(step), Some(place)) = (arguments.next(), arguments.next()) {
+        let step = step.to_str().and_then(|step| index::step(step, Path::new(&place)));
+        return step.context("the bench takes no arguments but those that it gives itself")?;
+    }
     let chosen = |variable| env::var(variable).ok().map(|text| text.split(',').map(str::to_owned).collect::<Vec<_>>());
     let (sets, parts) = (chosen("TRYSAIL_BENCH_SETS"), chosen("TRYSAIL_BENCH_PARTS"));
     let is_chosen = |list: &Option<Vec<String>>, name: &str| {
@@ -45,6 +52,12 @@ fn main() -> Result<()> {
         None => tempfile::tempdir(),
     };
     let scratch = scratch.context("make a directory for the bench")?;
+    if is_chosen(&parts, "index") {
+        index::measure(scratch.path())?;
+    }
+    if parts.as_ref().is_some_and(|parts| parts == &["index"]) {
+        return Ok(());
+    }
     let installed = Installed::new(scratch.path())?;
     println!("{}\n", installed.versions()?.join(" · "));
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

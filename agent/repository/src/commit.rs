@@ -279,14 +279,14 @@ impl Commit {
     }
 }
 
-mod as_text {
+pub(crate) mod as_text {
     use super::*;
 
-    pub(super) fn serialize<S: Serializer>(id: &SessionId, s: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(id: &SessionId, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(id)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<SessionId, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<SessionId, D::Error> {
         String::deserialize(d)?.parse().map_err(D::Error::custom)
     }
 }

@@ -141,6 +141,14 @@ pub enum Error {
     /// The kernel gave no random bytes.
     #[error("the kernel gives no random bytes: {0}")]
     Random(String),
+    /// There is no room for temporary data on this machine.
+    #[error("no scratch file in {directory}: {detail}; set TMPDIR to a directory with room")]
+    Scratch {
+        /// Where it was to be.
+        directory: String,
+        /// Why not.
+        detail: String,
+    },
     /// A promise of this code was broken; nothing was committed.
     #[error("internal error: {0}; nothing was committed, please report this")]
     Bug(&'static str),
@@ -198,7 +206,7 @@ impl Error {
                 seal::Error::Encrypt(_) => Class::Bug,
             },
             Self::NoIdentity { .. } => Class::Denied,
-            Self::Deadline(_) | Self::Random(_) => Class::Transient,
+            Self::Deadline(_) | Self::Random(_) | Self::Scratch { .. } => Class::Transient,
             Self::Bug(_) => Class::Bug,
         }
     }

@@ -163,6 +163,15 @@ impl TaskKeys {
 #[derive(Clone)]
 pub struct SealKey(pub(crate) Zeroizing<[u8; 32]>);
 
+impl SealKey {
+    /// A key that nothing is derived from and nobody keeps: for data that only this process reads.
+    pub(crate) fn ephemeral() -> Result<Self, getrandom::Error> {
+        let mut key = Self(Zeroizing::default());
+        getrandom::fill(key.0.as_mut())?;
+        Ok(key)
+    }
+}
+
 /// The X25519 secret that opens the meta packs of one volume.
 #[derive(Clone)]
 pub struct StateKey(pub(crate) Zeroizing<[u8; 32]>);

@@ -240,6 +240,53 @@ pub fn parse_index_delta(key: &Key) -> Option<(SessionId, u32)> {
     Some((session.parse().ok()?, decimal(k)?))
 }
 
+/// One of the objects of a merged generation of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GenerationPart {
+    /// Its description, in clear; the generation exists when this does.
+    Description,
+    /// The packs that it offers, in clear.
+    Offers,
+    /// The Bloom filter over its ids.
+    Bloom,
+    /// The first id of each block of its shards.
+    Firsts,
+    /// Rows of its packs, object n.
+    Packs(u32),
+    /// Its entries, shard n.
+    Shard(u32),
+}
+
+/// An object of a merged generation.
+pub fn generation(id: SessionId, part: GenerationPart) -> Key {
+    key(match part {
+        GenerationPart::Description => format!("{INDEX_GENERATIONS}{id}.json"),
+        GenerationPart::Offers => format!("{INDEX_GENERATIONS}{id}/offers"),
+        GenerationPart::Bloom => format!("{INDEX_GENERATIONS}{id}/bloom"),
+        GenerationPart::Firsts => format!("{INDEX_GENERATIONS}{id}/firsts"),
+        GenerationPart::Packs(n) => format!("{INDEX_GENERATIONS}{id}/{n}.packs"),
+        GenerationPart::Shard(n) => format!("{INDEX_GENERATIONS}{id}/{n}.shard"),
+    })
+}
+
+/// The generation and the object of it that this key is.
+pub fn parse_generation(key: &Key) -> Option<(SessionId, GenerationPart)> {
+    let rest = key.as_str().strip_prefix(INDEX_GENERATIONS)?;
+    if let Some(id) = rest.strip_suffix(".json") {
+        return Some((id.parse().ok()?, GenerationPart::Description));
+    }
+    let (id, name) = rest.split_once('/')?;
+    let part = match name.split_once('.') {
+        None if name == "offers" => GenerationPart::Offers,
+        None if name == "bloom" => GenerationPart::Bloom,
+        None if name == "firsts" => GenerationPart::Firsts,
+        Some((n, "packs")) => GenerationPart::Packs(decimal(n)?),
+        Some((n, "shard")) => GenerationPart::Shard(decimal(n)?),
+        _ => return None,
+    };
+    Some((id.parse().ok()?, part))
+}
+
 /// Prefix of all condemned sets.
 pub const CONDEMNED: &str = "v1/gc/c/";
 
@@ -325,6 +372,8 @@ mod tests {
             beside(&id, Beside::Commit),
             beside(&id, Beside::Part(3)),
             index_delta(session(), 4),
+            generation(session(), GenerationPart::Description),
+            generation(session(), GenerationPart::Shard(3)),
             condemned(session()),
             swept(session()),
             bad(p),
@@ -341,6 +390,8 @@ mod tests {
             v1/snap/db~2Fdata/S.json
             v1/snap/db~2Fdata/S.3.part
             v1/ix/0/S-4
+            v1/ix/g/S.json
+            v1/ix/g/S/3.shard
             v1/gc/c/S
             v1/gc/x/S
             v1/bad/S.p.000012"]]
@@ -362,6 +413,17 @@ mod tests {
         assert_eq!(parse_repo_json(&repo_json(0)), Some(0));
         assert_eq!(parse_repo_json(&repo_json(10)), Some(10));
         assert_eq!(parse_index_delta(&index_delta(session(), 9)), Some((session(), 9)));
+        let parts = [
+            GenerationPart::Description,
+            GenerationPart::Offers,
+            GenerationPart::Bloom,
+            GenerationPart::Firsts,
+            GenerationPart::Packs(0),
+            GenerationPart::Shard(12),
+        ];
+        for part in parts {
+            assert_eq!(parse_generation(&generation(session(), part)), Some((session(), part)));
+        }
         assert_eq!(parse_session_open(&session_open(session())), Some(session()));
         assert_eq!(parse_session_packs(&session_open(session())), None);
     }

@@ -14,6 +14,7 @@ mod error;
 pub mod execute;
 pub mod forget;
 pub mod gather;
+mod generations;
 pub mod inventory;
 pub mod leftovers;
 #[cfg(test)]
@@ -27,7 +28,7 @@ pub use error::{Error, Result};
 pub use execute::{Prune, Report};
 pub use forget::{create_ballast, forget};
 pub use gather::gather;
-pub use inventory::{CondemnedSet, Inventory, ListedPacks, Session, SnapshotObjects};
+pub use inventory::{CondemnedSet, Generation, Inventory, ListedPacks, Published, Session, SnapshotObjects};
 pub use leftovers::Leftovers;
 pub use plan::{Limits, Plan, Waiting};
 pub use summary::Summary;

@@ -8,6 +8,8 @@ mod part;
 mod series;
 mod session;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod uploads;
 
 pub use base::BaseRows;

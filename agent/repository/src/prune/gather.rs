@@ -2,19 +2,22 @@
 //!
 //! Memory: ten bytes for each stored pack and some tens for each needed one; a few bodies at a time; pages are not kept.
 
+use std::collections::BTreeSet;
+
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
     error::{Error, Result},
-    inventory::{CondemnedSet, Inventory, SnapshotObjects},
+    inventory::{CondemnedSet, Generation, Inventory, Published, SnapshotObjects},
 };
 use crate::{
     commit::Commit,
     error,
     frame::sha256,
-    layout::{self, Beside, SnapshotId},
+    index::{self, Description},
+    layout::{self, Beside, GenerationPart, SnapshotId},
     pack_set::PackSet,
     session::SessionId,
     signature::PublicKey,
@@ -141,7 +144,7 @@ fn adopts(open: &[u8]) -> Option<Vec<SessionId>> {
 }
 
 async fn list_index(store: &dyn ObjectStore, inventory: &mut Inventory) -> Result<()> {
-    let Inventory { deltas, newest, oldest_generation, .. } = inventory;
+    let Inventory { deltas, newest, generations, .. } = inventory;
     each(store, layout::INDEX_DELTAS, |object| {
         *newest = object.modified.max(*newest);
         deltas.extend(layout::parse_index_delta(&object.key).map(|delta| (delta, object.modified)));
@@ -149,9 +152,35 @@ async fn list_index(store: &dyn ObjectStore, inventory: &mut Inventory) -> Resul
     .await?;
     each(store, layout::INDEX_GENERATIONS, |object| {
         *newest = object.modified.max(*newest);
-        *oldest_generation = Some(oldest_generation.map_or(object.modified, |oldest| oldest.min(object.modified)));
+        let Some((id, part)) = layout::parse_generation(&object.key) else { return };
+        let generation = generations.entry(id).or_insert_with(|| Generation {
+            objects: Vec::new(),
+            newest: object.modified,
+            published: None,
+            offers: None,
+        });
+        generation.objects.push(part);
+        generation.newest = generation.newest.max(object.modified);
+        if part == GenerationPart::Description {
+            let (at, deltas) = (object.modified, BTreeSet::new());
+            generation.published = Some(Published { at, opened: at, deltas });
+        }
     })
     .await?;
+    for (id, generation) in generations {
+        describe(store, *id, generation).await?;
+    }
+    Ok(())
+}
+
+/// Reads what a generation says of itself. Where that cannot be read, it is not published, and may offer any pack.
+async fn describe(store: &dyn ObjectStore, id: SessionId, generation: &mut Generation) -> Result<()> {
+    let Some(published) = generation.published.take() else { return Ok(()) };
+    let object = body(store, &layout::generation(id, GenerationPart::Description)).await?;
+    let Some(description) = object.and_then(|object| Description::parse(id, &object)) else { return Ok(()) };
+    let offers = body(store, &layout::generation(id, GenerationPart::Offers)).await?;
+    generation.offers = offers.and_then(|object| index::offers(&description, &object));
+    generation.published = Some(Published { opened: description.opened, deltas: description.deltas.0, ..published });
     Ok(())
 }
 

@@ -1,11 +1,11 @@
 //! What a prune knows of a repository: plain data, made by `gather` from listings, or by a test by hand. Nothing here decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::{
-    layout::{Beside, SnapshotId},
+    layout::{Beside, GenerationPart, SnapshotId},
     pack_set::PackSet,
     session::SessionId,
     table::{PackKind, PackRef},
@@ -27,8 +27,8 @@ pub struct Inventory {
     pub swept: BTreeMap<SessionId, Timestamp>,
     /// Index deltas by session and number, and when they were created. A delta names packs of its own session only.
     pub deltas: BTreeMap<(SessionId, u32), Timestamp>,
-    /// Time of the oldest object of a merged generation of the index.
-    pub oldest_generation: Option<Timestamp>,
+    /// Merged generations of the index, published or not, by their names.
+    pub generations: BTreeMap<SessionId, Generation>,
     /// What lies under `snap/`, in order.
     pub snapshots: Vec<SnapshotObjects>,
     /// The packs of all `.refs` of commits that are not void, in one set: one set for each snapshot would not fit in memory.
@@ -57,6 +57,30 @@ pub struct CondemnedSet {
     pub at: Timestamp,
     /// What it names.
     pub packs: PackSet,
+}
+
+/// The objects of one merged generation of the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    /// Which objects there are.
+    pub objects: Vec<GenerationPart>,
+    /// When the newest of them was created.
+    pub newest: Timestamp,
+    /// Its description, where that is stored and reads as one.
+    pub published: Option<Published>,
+    /// The packs that it offers; `None` where that is not known: then it may offer any.
+    pub offers: Option<PackSet>,
+}
+
+/// What a prune needs of a generation's description.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// When the description was created.
+    pub at: Timestamp,
+    /// When the session that wrote it began.
+    pub opened: Timestamp,
+    /// The deltas that are in it.
+    pub deltas: BTreeSet<(SessionId, u32)>,
 }
 
 /// The objects of one snapshot.

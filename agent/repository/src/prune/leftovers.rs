@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
+    generations::{self, Settled},
     inventory::{CondemnedSet, Inventory, Session, SnapshotObjects},
     plan::{Limits, older},
 };
@@ -22,8 +23,11 @@ pub struct Leftovers {
     pub void_commits: Vec<Key>,
     /// `.refs`, `.recipe`, `.part`, `.void` that stand beside no commit, and `.part` beside an old one.
     pub sidecars: Vec<Key>,
-    /// Index deltas of sessions without a live pack: they offer nothing that may be referred to.
+    /// Index deltas that are in the newest generation, and those of sessions without a live pack: nobody reads them, or they offer
+    /// nothing that may be referred to.
     pub deltas: Vec<Key>,
+    /// Objects of merged generations that a newer one replaces, or whose merge died.
+    pub generations: Vec<Key>,
     /// `.packs`. Before the `.open` that says which packs of other sessions the table covers.
     pub tables: Vec<Key>,
     /// `.open`.
@@ -36,9 +40,9 @@ pub struct Leftovers {
 
 impl Leftovers {
     /// The stages in order.
-    pub fn stages(&self) -> [&[Key]; 7] {
-        let Self { void_commits, sidecars, deltas, tables, openings, condemned, reports } = self;
-        [void_commits, sidecars, deltas, tables, openings, condemned, reports]
+    pub fn stages(&self) -> [&[Key]; 8] {
+        let Self { void_commits, sidecars, deltas, generations, tables, openings, condemned, reports } = self;
+        [void_commits, sidecars, deltas, generations, tables, openings, condemned, reports]
     }
 
     /// The number of keys.
@@ -61,6 +65,7 @@ impl Leftovers {
             void_commits: both(&self.void_commits, &later.void_commits),
             sidecars: both(&self.sidecars, &later.sidecars),
             deltas: both(&self.deltas, &later.deltas),
+            generations: both(&self.generations, &later.generations),
             tables: both(&self.tables, &later.tables),
             openings: both(&self.openings, &later.openings),
             condemned: both(&self.condemned, &later.condemned),
@@ -82,8 +87,12 @@ pub(super) fn of(inventory: &Inventory, limits: Limits, now: Timestamp, protecte
         }
     }
     let mut in_use = SessionsInUse::of(inventory, with_snapshot);
+    let settled = Settled::of(inventory, limits, now);
+    found.generations = generations::replaced(inventory, limits, now, settled.as_ref());
     for ((session, k), at) in &inventory.deltas {
-        if protected.contains(session) || in_use.needed.contains(session) || !older(*at, limits.dead(), now) {
+        if settled.as_ref().is_some_and(|generation| generation.contains((*session, *k))) {
+            found.deltas.push(layout::index_delta(*session, *k));
+        } else if protected.contains(session) || in_use.needed.contains(session) || !older(*at, limits.dead(), now) {
             in_use.with_delta.insert(*session);
         } else {
             found.deltas.push(layout::index_delta(*session, *k));
@@ -164,7 +173,7 @@ fn forgotten(inventory: &Inventory, limits: Limits, set: &CondemnedSet) -> bool 
     let part = |object: &Beside| matches!(object, Beside::Part(_));
     let mut with_parts = inventory.snapshots.iter().filter(|s| s.objects.iter().any(part));
     !inventory.packs.has_any(&set.packs)
-        && !inventory.oldest_generation.is_some_and(may_name)
+        && !inventory.generations.values().any(|generation| generations::may_offer(generation, &set.packs))
         && !inventory.deltas.keys().any(|(session, _)| sessions.contains(session))
         && !with_parts.any(|s| sessions.contains(&s.id.session) || may_name(s.newest))
 }

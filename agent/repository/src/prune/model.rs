@@ -24,8 +24,18 @@ struct Protocol {
     deadline: Deadline,
     /// What a sweep knows of commits.
     sweep: Sweep,
-    /// What a collector knows of the index.
+    /// What a collector knows of the deltas of the index.
     index: Index,
+    /// What it knows of merged generations.
+    generations: Index,
+    /// What readers make of a generation that was published after its session's time was over.
+    late: Late,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Late {
+    LeftOut,
+    Counts,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +77,8 @@ fn proposed() -> Protocol {
         deadline: Deadline::Kept,
         sweep: Sweep::Rechecks,
         index: Index::Listed,
+        generations: Index::Listed,
+        late: Late::LeftOut,
     }
 }
 
@@ -102,8 +114,15 @@ fn no_snapshot_loses_a_pack_where_grace_is_hardly_longer_than_a_session_and_coll
 #[test]
 fn the_model_is_a_busy_one_and_its_garbage_goes_away() {
     let world = World::play(proposed(), 0);
-    let counts = [world.commits, world.condemned_packs, world.deleted, world.held, world.retired_sets];
-    assert!(counts.iter().all(|n| *n > 10), "commits, condemned, deleted, held, retired: {counts:?}");
+    let counts = [
+        world.commits,
+        world.condemned_packs,
+        world.deleted,
+        world.held,
+        world.retired_sets,
+        world.replaced_generations,
+    ];
+    assert!(counts.iter().all(|n| *n > 10), "commits, condemned, deleted, held, retired, replaced: {counts:?}");
 }
 
 #[test]
@@ -131,4 +150,14 @@ fn data_is_lost_where_a_sweep_does_not_look_at_commits_again() {
 #[test]
 fn data_is_lost_where_condemned_sets_go_while_an_index_still_offers_their_packs() {
     assert!(losing_runs(Protocol { index: Index::Overlooked, ..proposed() }) > 0);
+}
+
+#[test]
+fn data_is_lost_where_condemned_sets_go_while_a_merged_generation_still_offers_their_packs() {
+    assert!(losing_runs(Protocol { generations: Index::Overlooked, ..proposed() }) > 0);
+}
+
+#[test]
+fn data_is_lost_where_a_generation_counts_that_came_after_its_sessions_time() {
+    assert!(losing_runs(Protocol { late: Late::Counts, stall: 1000, ..proposed() }) > 0);
 }

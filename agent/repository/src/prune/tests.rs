@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 use crate::{
-    layout::{self, Beside, SnapshotId, VolumeName},
+    layout::{self, Beside, GenerationPart, SnapshotId, VolumeName},
     pack_set::PackSet,
     session::SessionId,
     table::{PackKind, PackRef},
@@ -153,7 +153,13 @@ fn a_condemned_set_is_marked_when_no_index_offers_its_packs_and_goes_2_g_after_t
     let condemned = [(session(9), condemned)].into();
     let bare = Inventory { condemned, ..Inventory::default() };
     let with_delta = Inventory { deltas: [((session(1), 0), hour(NOW))].into(), ..bare.clone() };
-    let with_generation = |at| Inventory { oldest_generation: Some(hour(at)), ..bare.clone() };
+    let generation = |offers: Option<PackSet>| Generation {
+        objects: vec![GenerationPart::Description],
+        newest: hour(NOW),
+        published: None,
+        offers,
+    };
+    let with_generation = |offers| Inventory { generations: [(session(5), generation(offers))].into(), ..bare.clone() };
     let part = |n, at| SnapshotObjects {
         id: SnapshotId { volume: VolumeName::new("v").expect("a name"), session: session(n) },
         objects: vec![Beside::Part(0)],
@@ -164,8 +170,9 @@ fn a_condemned_set_is_marked_when_no_index_offers_its_packs_and_goes_2_g_after_t
     assert_eq!(plan(&with_part(1, NOW)).gone, []);
     assert_eq!(plan(&with_part(2, 73)).gone, []);
     assert_eq!(plan(&with_part(2, 74)).gone, [session(9)]);
-    assert_eq!(plan(&with_generation(73)).gone, []);
-    assert_eq!(plan(&with_generation(74)).gone, [session(9)]);
+    assert_eq!(plan(&with_generation(None)).gone, [], "what it offers is not known");
+    assert_eq!(plan(&with_generation(Some(set(&[pack(1, 0), pack(2, 0)])))).gone, []);
+    assert_eq!(plan(&with_generation(Some(set(&[pack(2, 0)])))).gone, [session(9)]);
     assert_eq!(plan(&bare).gone, [session(9)]);
 
     let marked = |at| Inventory { swept: [(session(9), hour(at))].into(), ..bare.clone() };
@@ -191,6 +198,39 @@ fn index_deltas_go_when_no_pack_of_their_session_is_live() {
     let inventory = Inventory { deltas, sessions, needed: set(&[pack(2, 7)]), ..stored(&[pack(1, 0), pack(3, 0)]) };
     let deltas = vec![layout::index_delta(session(1), 3)];
     assert_eq!(plan(&inventory).leftovers, Leftovers { deltas, ..Leftovers::default() });
+}
+
+#[test]
+fn the_newest_generation_replaces_its_deltas_and_older_ones_when_it_is_older_than_a_session() {
+    let generation = |at, opened, deltas: &[(SessionId, u32)]| Generation {
+        objects: vec![GenerationPart::Offers, GenerationPart::Description],
+        newest: at,
+        published: Some(Published { at, opened, deltas: deltas.iter().copied().collect() }),
+        offers: Some(PackSet::default()),
+    };
+    let minute = |m| hour(NOW - 24) - SignedDuration::from_mins(m);
+    let with = |newest: Generation| Inventory {
+        generations: [(session(1), generation(hour(1), hour(1), &[])), (session(2), newest)].into(),
+        deltas: [((session(7), 0), hour(NOW)), ((session(7), 1), hour(NOW))].into(),
+        ..Inventory::default()
+    };
+    let replaced = Leftovers {
+        deltas: vec![layout::index_delta(session(7), 0)],
+        generations: vec![
+            layout::generation(session(1), GenerationPart::Description),
+            layout::generation(session(1), GenerationPart::Offers),
+        ],
+        ..Leftovers::default()
+    };
+    let deltas = [(session(7), 0)];
+    assert_eq!(plan(&with(generation(minute(16), minute(16), &deltas))).leftovers, replaced);
+    assert_eq!(plan(&with(generation(minute(15), minute(15), &deltas))).leftovers, Leftovers::default());
+    let late = generation(minute(16), minute(16 + 24 * 60 + 1), &deltas);
+    assert_eq!(plan(&with(late)).leftovers, Leftovers::default(), "no reader takes it");
+    let unreadable = Generation { published: None, offers: None, ..generation(hour(NOW - 97), hour(1), &[]) };
+    let keys = |id| [GenerationPart::Description, GenerationPart::Offers].map(|part| layout::generation(id, part));
+    let died = Leftovers { generations: keys(session(2)).into(), ..Leftovers::default() };
+    assert_eq!(plan(&with(unreadable)).leftovers, died);
 }
 
 #[test]

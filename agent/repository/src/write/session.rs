@@ -93,6 +93,7 @@ struct Shared {
     store: Arc<dyn ObjectStore>,
     keys: TaskKeys,
     excluded: Arc<PackSet>,
+    session_max: SignedDuration,
     runtime: Handle,
     index: OnceLock<Index>,
     fresh: RwLock<HashMap<FrameId, Extent>>,
@@ -110,24 +111,25 @@ impl Known {
     }
 
     /// Where a frame of that id is stored already. Must not be called on a runtime's thread: the first call loads the index.
+    /// Later calls ask the store at most once or twice, and only for an id that the merged index most likely has.
     pub fn find(&self, id: FrameId) -> Option<Extent> {
-        let fresh = self.shared.fresh.read().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
-        fresh.or_else(|| self.index().get(id))
+        let known = self.fresh(id).or_else(|| self.index().recent(id));
+        known.or_else(|| self.shared.runtime.block_on(self.index().find(id)))
     }
 
     fn index(&self) -> &Index {
-        let Shared { store, keys, excluded, runtime, index, .. } = &*self.shared;
+        let Shared { store, keys, excluded, session_max, runtime, index, .. } = &*self.shared;
         index.get_or_init(|| {
-            runtime.block_on(Index::load(store, &keys.index, excluded)).unwrap_or_else(|error| {
+            runtime.block_on(Index::load(store, &keys.index, excluded, *session_max)).unwrap_or_else(|error| {
                 tracing::warn!(%error, "The index cannot be read; frames may be stored again");
                 Index::default()
             })
         })
     }
 
-    /// Packs that the index knows, where it was needed.
-    pub(super) fn packs(&self) -> Option<&PackTable> {
-        self.shared.index.get().map(Index::packs)
+    /// Those packs of a set that the index knows, where it was needed.
+    pub(super) fn packs(&self, set: &PackSet) -> PackTable {
+        self.shared.index.get().map(|index| index.packs(set)).unwrap_or_default()
     }
 
     pub(super) fn fresh(&self, id: FrameId) -> Option<Extent> {
@@ -180,6 +182,7 @@ impl Session {
                 store: store.clone(),
                 keys: plan.keys.clone(),
                 excluded: excluded.clone(),
+                session_max: SignedDuration::from_secs(repository.config().gc.session_max_s),
                 runtime: Handle::current(),
                 index: OnceLock::new(),
                 fresh: RwLock::default(),

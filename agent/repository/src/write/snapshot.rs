@@ -18,16 +18,16 @@ use crate::{
     config::FORMAT,
     error::{Error, Result},
     frame::{Compressor, FrameId, sha256},
-    index::{DELTA_ENTRIES_MAX, Delta, IndexEntry},
+    index::{DELTA_ENTRIES_MAX, Delta, IndexEntry, Merge},
     layout::{self, Beside, SnapshotId},
     pack::{FrameKind, TocRow},
     pack_set::PackSet,
-    pack_table::PackRow,
+    pack_table::PackTable,
     recipe::RecipeWriter,
     seal,
     store::Key,
     table::{
-        BlockRef, Extent, Kind, MetaRef, PackKind, PackRef, Row,
+        BlockRef, Extent, Kind, MetaRef, PackKind, Row,
         block::{self, Block, BlockBuilder, INLINE_EXTENTS_MAX, LIST_EXTENTS_MAX},
         merkle::Merkle,
     },
@@ -266,7 +266,7 @@ impl SnapshotWriter {
             return Ok(());
         }
         let mut packs = new_rows([(&self.data, self.told.data), (&self.meta, self.told.meta)]);
-        packs.0.extend(self.others().filter(|(pack, _)| !self.told.others.contains(*pack)));
+        packs.0.extend(self.others().0.into_iter().filter(|(pack, _)| !self.told.others.contains(*pack)));
         let key = layout::beside(&self.session.id(), Beside::Part(self.told.parts));
         self.told.parts += 1;
         packs.0.keys().for_each(|pack| self.told.others.add(*pack, 0));
@@ -278,10 +278,13 @@ impl SnapshotWriter {
     }
 
     /// Packs of other sessions that this one refers to and that no table but its own may name.
-    fn others(&self) -> impl Iterator<Item = (PackRef, PackRow)> + '_ {
-        let found = self.known.packs().into_iter().chain([&self.session.adopted]).flat_map(|table| &table.0);
-        let referred = found.filter(|(pack, _)| pack.session != self.session.id && self.refs.contains(**pack));
-        referred.map(|(pack, row)| (*pack, *row))
+    fn others(&self) -> PackTable {
+        let PackTable(mut others) = self.known.packs(&self.refs);
+        others.extend(
+            self.session.adopted.0.iter().filter(|(pack, _)| self.refs.contains(**pack)).map(|(p, row)| (*p, *row)),
+        );
+        others.retain(|pack, _| pack.session != self.session.id);
+        PackTable(others)
     }
 
     /// Names the new frames in the index.
@@ -350,14 +353,34 @@ impl SnapshotWriter {
             signer: self.session.plan.keys.signer.public(),
         };
         self.commit(&commit)?;
+        self.merge_index();
         Ok(Finished { id: self.session.id(), packs: self.data.packs() + self.meta.packs(), commit })
+    }
+
+    /// Makes the index shorter for later sessions, where this one made it longer: a run without changes asks for nothing. The snapshot
+    /// exists already: a failure costs later sessions some requests.
+    fn merge_index(&self) {
+        if self.deltas == 0 {
+            return;
+        }
+        let merge = Merge {
+            store: &**self.session.repository.store(),
+            key: &self.session.plan.keys.index,
+            excluded: &self.session.excluded,
+            opened: self.session.opened,
+            session_max: SignedDuration::from_secs(self.session.repository.config().gc.session_max_s),
+            now: self.session.plan.now,
+        };
+        if let Err(error) = self.uploads.run(merge.run()) {
+            tracing::warn!(%error, "The index was not merged; a later session tries again");
+        }
     }
 
     /// Stores the table of the session's packs, and of those that only this session can vouch for.
     fn write_pack_table(&self) -> Result<Option<Packs>> {
         let mut table = new_rows([(&self.data, 0), (&self.meta, 0)]);
         let own = table.0.len();
-        table.0.extend(self.others());
+        table.0.extend(self.others().0);
         if table.0.is_empty() {
             return Ok(None);
         }

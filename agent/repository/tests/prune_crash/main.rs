@@ -1,6 +1,7 @@
 //! Prunes that die at every request, before or after its effect, that meet a full store, a wrong clock and damage.
-//! Those that meet each other are in `race`; what they work on is in `repository`.
+//! Those that meet each other are in `race`, those that meet a merge of the index in `merge`; what they work on is in `repository`.
 
+mod merge;
 mod race;
 mod repository;
 

@@ -20,7 +20,7 @@ use crate::repository::{
 
 /// Waits once before every request, so that a test decides what happens between two requests.
 #[derive(Debug)]
-struct Stepped<'a>(&'a Memory);
+pub(crate) struct Stepped<'a>(pub(crate) &'a Memory);
 
 async fn step() {
     let mut waited = false;

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 
 use super::{
     Condemned, Index, Sweep,
-    world::{Event, HOUR, World, time},
+    world::{Event, HOUR, Merged, World, time},
 };
 use crate::{
-    layout::{self, Beside, SnapshotId, VolumeName},
+    layout::{self, Beside, GenerationPart, SnapshotId, VolumeName},
     pack_set::PackSet,
-    prune::{CondemnedSet, Inventory, ListedPacks, Plan, Session, SnapshotObjects},
+    prune::{CondemnedSet, Generation, Inventory, ListedPacks, Plan, Published, Session, SnapshotObjects},
     session::SessionId,
 };
 
@@ -42,7 +42,10 @@ impl World {
                 Index::Listed => self.deltas(),
                 Index::Overlooked => BTreeMap::new(),
             },
-            oldest_generation: None,
+            generations: match self.protocol.generations {
+                Index::Listed => self.generations(),
+                Index::Overlooked => BTreeMap::new(),
+            },
             snapshots: self.snapshots.iter().map(snapshot).collect(),
             needed: self.snapshots.values().flat_map(|(_, refs)| refs).map(|pack| (*pack, 1)).collect(),
             damaged: Vec::new(),
@@ -53,6 +56,22 @@ impl World {
     fn deltas(&self) -> BTreeMap<(SessionId, u32), Timestamp> {
         let listed = self.index.iter().filter(|(_, delta)| delta.dropped.is_none());
         listed.filter_map(|(session, delta)| Some(((*session, 0), time(delta.entries.last()?.0)))).collect()
+    }
+
+    fn generations(&self) -> BTreeMap<SessionId, Generation> {
+        let stored = self.generations.iter().filter(|(_, merged)| merged.dropped.is_none());
+        let generation = |(id, merged): (&SessionId, &Merged)| {
+            let (at, opened) = (time(merged.published), time(merged.opened));
+            let deltas = merged.deltas.iter().map(|session| (*session, 0)).collect();
+            let generation = Generation {
+                objects: vec![GenerationPart::Description, GenerationPart::Offers],
+                newest: at,
+                published: Some(Published { at, opened, deltas }),
+                offers: Some(merged.entries.iter().map(|pack| (*pack, 0)).collect()),
+            };
+            (*id, generation)
+        };
+        stored.map(generation).collect()
     }
 
     pub(super) fn collect(&mut self) {
@@ -111,6 +130,12 @@ impl World {
         for (session, delta) in &mut self.index {
             if left.deltas.contains(&layout::index_delta(*session, 0)) {
                 delta.dropped.get_or_insert(self.now);
+            }
+        }
+        for (id, merged) in &mut self.generations {
+            if left.generations.contains(&layout::generation(*id, GenerationPart::Description)) {
+                self.replaced_generations += usize::from(merged.dropped.is_none());
+                merged.dropped.get_or_insert(self.now);
             }
         }
         self.sessions.retain(|id, _| !left.openings.contains(&layout::session_open(*id)));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Condemned, Deadline, Protocol};
+use super::{Condemned, Deadline, Late, Protocol};
 use crate::{
     prune::{CondemnedSet, Plan},
     session::SessionId,
@@ -23,10 +23,14 @@ const STALE: u64 = 48;
 /// Writers begin this often, on average, in hours.
 const BETWEEN_WRITERS: u64 = 12;
 
+/// Sessions that merge the index when they end, in percent.
+const MERGES: u64 = 20;
+
 pub(super) enum Event {
     Begin,
     Upload(SessionId),
     End(SessionId),
+    Publish(SessionId, Merged),
     Expire,
     Collect,
     Confirm(Box<Plan>),
@@ -35,8 +39,20 @@ pub(super) enum Event {
 }
 
 pub(super) struct Running {
+    began: u64,
+    forbidden: BTreeSet<PackRef>,
     refs: BTreeSet<PackRef>,
     next: u32,
+}
+
+/// A generation of the index: made of what a writer saw at its end, and stored some time after that.
+#[derive(Clone)]
+pub(super) struct Merged {
+    pub(super) opened: u64,
+    pub(super) published: u64,
+    pub(super) entries: BTreeSet<PackRef>,
+    pub(super) deltas: BTreeSet<SessionId>,
+    pub(super) dropped: Option<u64>,
 }
 
 pub(super) struct Delta {
@@ -58,6 +74,7 @@ pub(super) struct World {
     pub(super) aborted: Vec<SessionId>,
     pub(super) snapshots: BTreeMap<SessionId, (u64, BTreeSet<PackRef>)>,
     pub(super) index: BTreeMap<SessionId, Delta>,
+    pub(super) generations: BTreeMap<SessionId, Merged>,
     pub(super) condemned: BTreeMap<SessionId, CondemnedSet>,
     pub(super) swept: BTreeMap<SessionId, Timestamp>,
     pub(super) rescued: BTreeSet<PackRef>,
@@ -68,6 +85,7 @@ pub(super) struct World {
     pub(super) deleted: usize,
     pub(super) held: usize,
     pub(super) retired_sets: usize,
+    pub(super) replaced_generations: usize,
 }
 
 pub(super) fn time(seconds: u64) -> Timestamp {
@@ -90,6 +108,7 @@ impl World {
             aborted: Vec::new(),
             snapshots: BTreeMap::new(),
             index: BTreeMap::new(),
+            generations: BTreeMap::new(),
             condemned: BTreeMap::new(),
             swept: BTreeMap::new(),
             rescued: BTreeSet::new(),
@@ -99,6 +118,7 @@ impl World {
             deleted: 0,
             held: 0,
             retired_sets: 0,
+            replaced_generations: 0,
         };
         for n in 0..3 {
             world.after(n * HOUR / 2, Event::Begin);
@@ -120,6 +140,7 @@ impl World {
             Event::Begin => self.begin(),
             Event::Upload(session) => self.upload(session),
             Event::End(session) => self.end(session),
+            Event::Publish(name, merged) => self.publish(name, merged),
             Event::Expire => self.expire(),
             Event::Collect => self.collect(),
             Event::Confirm(plan) => self.confirm(&plan),
@@ -180,7 +201,7 @@ impl World {
         refs.extend(self.index_hits());
         refs.retain(|pack| !forbidden.contains(pack));
         self.sessions.insert(session, (self.now, adopts));
-        self.running.insert(session, Running { refs, next: 0 });
+        self.running.insert(session, Running { began: self.now, forbidden, refs, next: 0 });
 
         let longest = Self::hours(self.protocol.limits.session_max);
         let mut length = 1 + self.below(12 * HOUR);
@@ -213,9 +234,36 @@ impl World {
     fn index_hits(&mut self) -> Vec<PackRef> {
         let seen = self.now.saturating_sub(self.below(STALE * HOUR));
         let deltas = self.index.values().filter(|delta| delta.dropped.is_none_or(|at| at > seen));
-        let known: Vec<PackRef> =
+        let mut known: Vec<PackRef> =
             deltas.flat_map(|delta| &delta.entries).filter(|(at, _)| *at <= seen).map(|(_, pack)| *pack).collect();
+        // Any generation that was there: some writers hold the newest, some an old one.
+        let seen = self.generations.values().filter(|g| g.published <= seen && g.dropped.is_none_or(|at| at > seen));
+        known.extend(seen.filter(|g| self.counts(g)).flat_map(|g| &g.entries));
         (0..self.below(5)).filter_map(|_| self.pick(&known)).collect()
+    }
+
+    fn counts(&self, generation: &Merged) -> bool {
+        let late = generation.published - generation.opened > Self::hours(self.protocol.limits.session_max) * HOUR;
+        !late || self.protocol.late == Late::Counts
+    }
+
+    /// What the writer sees of the index now is what its generation offers, less what it must not refer to.
+    fn merge(&mut self, began: u64, forbidden: &BTreeSet<PackRef>) {
+        let base = self.generations.iter().rev().find(|(_, g)| g.dropped.is_none() && self.counts(g));
+        let mut entries = base.map(|(_, g)| g.entries.clone()).unwrap_or_default();
+        let whole = self.index.iter().filter(|(id, d)| d.dropped.is_none() && !self.running.contains_key(id));
+        let mut deltas = BTreeSet::new();
+        for (session, delta) in whole {
+            deltas.insert(*session);
+            entries.extend(delta.entries.iter().map(|(_, pack)| *pack));
+        }
+        entries.retain(|pack| !forbidden.contains(pack));
+        let (name, stall) = (self.name(), self.stall());
+        self.after(stall, Event::Publish(name, Merged { opened: began, published: 0, entries, deltas, dropped: None }));
+    }
+
+    fn publish(&mut self, name: SessionId, merged: Merged) {
+        self.generations.insert(name, Merged { published: self.now, ..merged });
     }
 
     fn upload(&mut self, session: SessionId) {
@@ -230,6 +278,9 @@ impl World {
 
     fn end(&mut self, session: SessionId) {
         let running = self.running.remove(&session).expect("a session ends once");
+        if self.percent(MERGES) {
+            self.merge(running.began, &running.forbidden);
+        }
         if !self.percent(80) {
             self.aborted.push(session);
             return;
