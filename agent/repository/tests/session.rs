@@ -106,7 +106,10 @@ impl Scene {
 
     async fn void(&self) -> usize {
         let listed = list_all(&*self.store, layout::SNAPSHOTS, ALL).await.expect("memory lists");
-        listed.iter().filter(|object| object.key.as_str().ends_with(".void")).count()
+        listed
+            .iter()
+            .filter(|object| object.key.as_str().rsplit_once('.').is_some_and(|(_, end)| end == "void"))
+            .count()
     }
 }
 

@@ -151,9 +151,10 @@ pub(super) async fn newest(
         let key = layout::generation(id, GenerationPart::Description);
         let body = store.get(&key).await;
         let description = body.as_ref().ok().and_then(|body| Description::open(id, body, index));
-        match description.filter(|d| d.in_time(at, session_max)) {
-            Some(description) => found.push(description),
-            None => tracing::warn!(%key, "Left out a generation of the index that is damaged or late"),
+        if let Some(description) = description.filter(|d| d.in_time(at, session_max)) {
+            found.push(description);
+        } else {
+            tracing::warn!(%key, "Left out a generation of the index that is damaged or late");
         }
     }
     Ok((found, taken))

@@ -25,7 +25,7 @@ const PIECE_RECORDS: usize = 400;
 pub(super) struct Runs {
     scratch: Scratch,
     key: SealKey,
-    runs: Vec<Run>,
+    sorted: Vec<Run>,
     /// The next entry of each run that has one, by id and then by how new the run is.
     heads: BinaryHeap<Reverse<(FrameId, Reverse<usize>)>>,
     entries: usize,
@@ -44,7 +44,7 @@ impl Runs {
     /// No runs.
     pub(super) fn new() -> Result<Self> {
         let key = SealKey::ephemeral().map_err(|e| Error::Random(e.to_string()))?;
-        Ok(Self { scratch: Scratch::new()?, key, runs: Vec::new(), heads: BinaryHeap::new(), entries: 0 })
+        Ok(Self { scratch: Scratch::new()?, key, sorted: Vec::new(), heads: BinaryHeap::new(), entries: 0 })
     }
 
     /// All entries that were added.
@@ -62,13 +62,13 @@ impl Runs {
             self.scratch.append(&sealed.map_err(|_| Error::Bug("a piece of a run is not sealed"))?)?;
         }
         self.entries += entries.len();
-        self.runs.push(Run { at, left: entries.len(), buffer: Vec::new(), position: 0, head: None });
+        self.sorted.push(Run { at, left: entries.len(), buffer: Vec::new(), position: 0, head: None });
         Ok(())
     }
 
     /// Ends the adding: from here on [`Self::peek`] and [`Self::next`] give the entries in order.
     pub(super) fn start(&mut self) -> Result<()> {
-        (0..self.runs.len()).try_for_each(|run| self.advance(run))
+        (0..self.sorted.len()).try_for_each(|run| self.advance(run))
     }
 
     /// The id of the next entry.
@@ -79,13 +79,13 @@ impl Runs {
     /// The next entry; of equal ids the newest first.
     pub(super) fn next(&mut self) -> Result<Option<ShardEntry>> {
         let Some(Reverse((_, Reverse(run)))) = self.heads.pop() else { return Ok(None) };
-        let entry = self.runs[run].head.take();
+        let entry = self.sorted[run].head.take();
         self.advance(run)?;
         Ok(entry)
     }
 
     fn advance(&mut self, n: usize) -> Result<()> {
-        let run = &mut self.runs[n];
+        let run = &mut self.sorted[n];
         if run.position == run.buffer.len() {
             let records = run.left.min(PIECE_RECORDS);
             (run.buffer, run.position) = (piece(&self.scratch, &self.key, run.at, records)?, 0);
