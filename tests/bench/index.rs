@@ -29,7 +29,7 @@ use trysail_repository::{
     write::{Session, SessionPlan},
 };
 use trysail_volume::{
-    backup::{BackupOptions, CHECKPOINT_EVERY, Counters, backup},
+    backup::{BackupOptions, CHECKPOINT_EVERY, Counters, HELD_PIECES_MAX, backup},
     walk::WalkOptions,
 };
 
@@ -212,8 +212,13 @@ impl Place {
         let now = Timestamp::now();
         let plan = SessionPlan { volume: volume()?, uid: String::new(), keys: self.task_keys()?, now };
         let session = self.runtime.block_on(Session::begin(&repository, plan))?;
-        let options =
-            BackupOptions { walk: WalkOptions::default(), threads: 2, now, checkpoint_every: CHECKPOINT_EVERY };
+        let options = BackupOptions {
+            walk: WalkOptions::default(),
+            threads: 2,
+            now,
+            checkpoint_every: CHECKPOINT_EVERY,
+            held_pieces_max: HELD_PIECES_MAX,
+        };
         let (source, counters) = (self.path.join("volume"), Counters::default());
         let done = backup(&repository, session, &source, &options, &counters, self.runtime.handle())?;
         let stored = done.finished.commit.bytes.stored;

@@ -110,13 +110,13 @@ impl World {
                 rows.extend(snapshot.rows(&block).await?.into_iter().map(|stored| stored.row));
             }
             let refs = packs::refs(&repository, snapshot.commit()).await?;
-            let table = packs::table(&repository, snapshot.commit(), &refs).await?;
-            let reader = packs::PackReader::new(repository, self.identity.clone(), Arc::new(table));
+            let table = Arc::new(packs::table(&repository, snapshot.commit(), &refs).await?);
+            let reader = packs::PackReader::new(repository, self.identity.clone(), table.clone());
             let mut bodies = Vec::new();
             let mut packs: Vec<_> = rows.iter().flat_map(|row| &row.member).map(|extent| extent.pack).collect();
             packs.dedup();
             for pack in packs {
-                bodies.push(reader.range(pack, 0..reader.length(pack)?).await?);
+                bodies.push(reader.range(pack, 0..table.0[&pack.of(PackKind::Data)].plain).await?);
             }
             Ok((rows, bodies))
         })
