@@ -5,6 +5,7 @@
 
 mod fetch;
 mod plan;
+mod withhold;
 mod write;
 
 use std::{
@@ -33,6 +34,7 @@ use crate::{
 pub use fetch::ExtentReader;
 use fetch::{Decoder, Fetched, can_open, fetch};
 use plan::{FilePlan, Wanted, Window, windows};
+pub use withhold::{WITHHELD_MAX, Withheld, WithheldList, Withhold};
 pub use write::RestoreError;
 use write::{FileWriter, LargeFile};
 
@@ -57,6 +59,8 @@ pub struct RestoreOptions {
     pub paths: Vec<Vec<u8>>,
     /// Threads that decode and write.
     pub threads: usize,
+    /// What is left out.
+    pub withhold: Vec<Withhold>,
 }
 
 /// An entry that could not be restored.
@@ -93,6 +97,8 @@ pub struct RestoreReport {
     pub unreadable: u64,
     /// Metadata that could not be set.
     pub not_set: NotSetList,
+    /// What was left out because the options say so.
+    pub withheld: WithheldList,
     /// Entries that were there already as the snapshot has them.
     pub unchanged: u64,
 }
@@ -106,6 +112,7 @@ struct Restore<'a> {
     runtime: &'a Handle,
     counters: &'a Counters,
     losses: Losses,
+    withheld: WithheldList,
     unreadable: u64,
     unchanged: u64,
 }
@@ -136,6 +143,7 @@ pub fn restore(
         runtime,
         counters,
         losses: Losses::default(),
+        withheld: WithheldList::default(),
         unreadable: 0,
         unchanged: 0,
     };
@@ -149,6 +157,7 @@ pub fn restore(
         lost_count,
         unreadable: restore.unreadable,
         not_set: restore.target.take_not_set(),
+        withheld: restore.withheld,
         unchanged: restore.unchanged,
     })
 }
@@ -210,6 +219,9 @@ impl Restore<'_> {
 
     /// Makes an entry that has no content; plans one that has.
     fn entry(&mut self, mut row: Row) -> Result<Option<FilePlan>, RestoreError> {
+        if !self.withheld.pass(&mut row, &self.options.withhold) {
+            return Ok(None);
+        }
         if self.options.policy == TargetPolicy::Delta && !matches!(row.kind, Kind::Directory | Kind::Hardlink { .. }) {
             match self.target.same(&row) {
                 Ok(Same::Unchanged) => {
@@ -309,6 +321,9 @@ impl Restore<'_> {
         for block in 0..self.snapshot.blocks().len() {
             for row in self.rows(block)? {
                 let Kind::Hardlink { target } = &row.kind else { continue };
+                if self.withheld.has(target) {
+                    continue;
+                }
                 if self.is_wanted_path(target) {
                     self.counters.entries.add(1);
                     self.note(&row, self.target.make_hardlink(&row))?;
@@ -340,6 +355,9 @@ impl Restore<'_> {
                 }
                 for mut name in names {
                     name.kind = Kind::Hardlink { target: first.path.clone() };
+                    if !self.withheld.pass(&mut name, &self.options.withhold) {
+                        continue;
+                    }
                     self.note(&name, self.target.make_hardlink(&name))?;
                 }
             }

@@ -29,7 +29,7 @@ use trysail_repository::{
     write::{Session, SessionPlan},
 };
 use trysail_volume::{
-    backup::{BackupOptions, Counters, backup},
+    backup::{BackupOptions, Counters, HELD_PIECES_MAX, backup},
     restore::{RestoreOptions, restore},
     target::TargetPolicy,
     walk::WalkOptions,
@@ -131,7 +131,7 @@ fn every_golden_repository_lists_and_restores_what_was_put_into_it() {
         let mut restored = String::new();
         for entry in runtime.block_on(repository.snapshots(None)).unwrap() {
             let target = tempfile::tempdir().unwrap();
-            let options = RestoreOptions { policy: TargetPolicy::Empty, paths: vec![], threads: 2 };
+            let options = RestoreOptions { policy: TargetPolicy::Empty, paths: vec![], threads: 2, withhold: vec![] };
             let counters = Counters::default();
             let report =
                 restore(&repository, &entry.id, &identity, target.path(), &options, &counters, runtime.handle())
@@ -192,8 +192,13 @@ fn save(runtime: &Runtime, repository: &Repository, keys: &Keys, source: &Path) 
     let now = Timestamp::now();
     let plan = SessionPlan { keys: keys.for_volume(&volume), volume, uid: "golden".to_owned(), now };
     let session = runtime.block_on(Session::begin(repository, plan)).unwrap();
-    let options =
-        BackupOptions { walk: WalkOptions::default(), threads: 1, now, checkpoint_every: Duration::from_mins(1) };
+    let options = BackupOptions {
+        walk: WalkOptions::default(),
+        threads: 1,
+        now,
+        checkpoint_every: Duration::from_mins(1),
+        held_pieces_max: HELD_PIECES_MAX,
+    };
     let report = backup(repository, session, source, &options, &Counters::default(), runtime.handle()).unwrap();
     assert_eq!(report.problems.error_count, 0);
 }

@@ -32,7 +32,7 @@ use trysail_repository::{
     write::{Session, SessionPlan},
 };
 use trysail_volume::{
-    backup::{BackupError, BackupOptions, CHECKPOINT_EVERY, Counters, Report, backup},
+    backup::{BackupError, BackupOptions, CHECKPOINT_EVERY, Counters, HELD_PIECES_MAX, Report, backup},
     restore::{RestoreError, RestoreOptions, RestoreReport, restore},
     target::TargetPolicy,
     walk::WalkOptions,
@@ -128,12 +128,13 @@ pub(crate) fn options() -> BackupOptions {
         threads: 2,
         now: Timestamp::from_second(SETTLED).unwrap(),
         checkpoint_every: CHECKPOINT_EVERY,
+        held_pieces_max: HELD_PIECES_MAX,
     }
 }
 
 /// All of a snapshot.
 pub(crate) fn whole(policy: TargetPolicy) -> RestoreOptions {
-    RestoreOptions { policy, paths: Vec::new(), threads: 2 }
+    RestoreOptions { policy, paths: Vec::new(), threads: 2, withhold: Vec::new() }
 }
 
 impl<S: ObjectStore + 'static> Lab<S> {
