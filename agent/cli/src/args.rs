@@ -18,6 +18,7 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, Group)]
 pub(crate) struct Shared {
     /// The repository: `file:///dir` or `s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=us-east-1`. Without it, one in the user's data directory.
+    /// `&ca_cert=FILE`, or the variable `SSL_CERT_FILE`, names a private certificate authority.
     #[arg(long, global = true, env = "TRYSAIL_REPO", value_name = "URL")]
     pub(crate) repo: Option<String>,
     /// File with age identities, or an SSH private key, that open what is encrypted. May be given several times.
@@ -137,9 +138,21 @@ pub(crate) struct Restore {
     /// Replace only what differs, in a directory that is not empty.
     #[arg(long)]
     pub(crate) delta: bool,
+    /// Leave out what could give rights away; what is left out is listed. May be given several times.
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    pub(crate) withhold: Vec<Withhold>,
     /// Print the NAR hash of the restored tree, as `nix hash path` prints it.
     #[arg(long)]
     pub(crate) nar: bool,
+}
+
+/// What a restore can leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Withhold {
+    /// Character and block devices.
+    Devices,
+    /// Setuid and setgid bits and capabilities of files.
+    Setuid,
 }
 
 #[derive(Debug, Subcommand)]

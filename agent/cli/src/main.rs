@@ -7,7 +7,7 @@ mod place;
 mod progress;
 mod state;
 
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser as _;
 
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(log)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(output::is_coloured(&std::io::stderr()))
         .without_time()
         .with_target(false)
         .init();

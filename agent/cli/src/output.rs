@@ -1,14 +1,20 @@
 //! The only place that prints: results to standard output, everything else to standard error.
 #![expect(clippy::print_stderr, reason = "printing is what this file is for")]
 
-use std::io::Write as _;
+use std::io::{IsTerminal, Write as _};
 
 use anyhow::{Context as _, Result};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
 
 /// What an error of the result's destination is about.
 const OUTPUT: &str = "standard output cannot be written";
+
+/// Whether colours are wanted: on a terminal, unless `NO_COLOR` says otherwise. Source: no-color.org.
+pub(crate) fn is_coloured(to: &impl IsTerminal) -> bool {
+    to.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
 
 /// Prints an error with its causes in one line.
 pub(crate) fn error(error: &anyhow::Error) {
@@ -82,6 +88,30 @@ pub(crate) fn path(path: &[u8]) -> String {
             text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect()
         }
         Err(_) => path.escape_ascii().to_string(),
+    }
+}
+
+/// A path in JSON, from which its bytes come back: as the text that it is, and where it is none, its bytes in base64 beside.
+#[derive(Serialize)]
+pub(crate) struct PathText {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
+}
+
+impl PathText {
+    /// The path of an entry; the root's is `.`.
+    pub(crate) fn new(path: &[u8]) -> Self {
+        let (path, path_bytes) = lossless(if path.is_empty() { b"." } else { path });
+        Self { path, path_bytes }
+    }
+}
+
+/// Bytes as text, for JSON, which escapes control characters itself; where they are not UTF-8, with replacement characters, and in base64.
+pub(crate) fn lossless(bytes: &[u8]) -> (String, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), None),
+        Err(_) => (String::from_utf8_lossy(bytes).into_owned(), Some(BASE64_STANDARD.encode(bytes))),
     }
 }
 

@@ -20,7 +20,7 @@ use trysail_repository::{
     recipe,
     seal::{self, Identity, Recipient},
     store::{Key, ObjectStore, list_all, memory::Memory},
-    table::{Content, Extent, Flags, Inode, Kind, Metadata, Row, decode},
+    table::{Content, Extent, Flags, Inode, Kind, Metadata, PackKind, Row, decode},
     write::{NewFrame, Session, SessionPlan},
 };
 

@@ -7,6 +7,7 @@ mod ahead;
 mod fetch;
 mod large;
 mod plan;
+mod withhold;
 mod write;
 
 use std::{
@@ -37,6 +38,7 @@ pub use fetch::ExtentReader;
 use fetch::{Decoder, can_open};
 use large::LargeFile;
 use plan::{FilePlan, Wanted, windows};
+pub use withhold::{WITHHELD_MAX, Withheld, WithheldList, Withhold};
 use write::FileWriter;
 pub use write::RestoreError;
 
@@ -64,6 +66,8 @@ pub struct RestoreOptions {
     pub paths: Vec<Vec<u8>>,
     /// Threads that decode and write.
     pub threads: usize,
+    /// What is left out.
+    pub withhold: Vec<Withhold>,
 }
 
 /// An entry that could not be restored.
@@ -100,6 +104,8 @@ pub struct RestoreReport {
     pub unreadable: u64,
     /// Metadata that could not be set.
     pub not_set: NotSetList,
+    /// What was left out because the options say so.
+    pub withheld: WithheldList,
     /// Entries that were there already as the snapshot has them.
     pub unchanged: u64,
 }
@@ -113,6 +119,7 @@ struct Restore<'a> {
     runtime: &'a Handle,
     counters: &'a Counters,
     losses: Losses,
+    withheld: WithheldList,
     unreadable: u64,
     unchanged: u64,
 }
@@ -143,6 +150,7 @@ pub fn restore(
         runtime,
         counters,
         losses: Losses::default(),
+        withheld: WithheldList::default(),
         unreadable: 0,
         unchanged: 0,
     };
@@ -156,6 +164,7 @@ pub fn restore(
         lost_count,
         unreadable: restore.unreadable,
         not_set: restore.target.take_not_set(),
+        withheld: restore.withheld,
         unchanged: restore.unchanged,
     })
 }
@@ -217,6 +226,9 @@ impl Restore<'_> {
 
     /// Makes an entry that has no content; plans one that has.
     fn entry(&mut self, mut row: Row) -> Result<Option<FilePlan>, RestoreError> {
+        if !self.withheld.pass(&mut row, &self.options.withhold) {
+            return Ok(None);
+        }
         if self.options.policy == TargetPolicy::Delta && !matches!(row.kind, Kind::Directory | Kind::Hardlink { .. }) {
             match self.target.same(&row) {
                 Ok(Same::Unchanged) => {
@@ -313,6 +325,9 @@ impl Restore<'_> {
         for block in 0..self.snapshot.blocks().len() {
             for row in self.rows(block)? {
                 let Kind::Hardlink { target } = &row.kind else { continue };
+                if self.withheld.has(target) {
+                    continue;
+                }
                 if self.is_wanted_path(target) {
                     self.counters.entries.add(1);
                     self.note(&row, self.target.make_hardlink(&row))?;
@@ -344,6 +359,9 @@ impl Restore<'_> {
                 }
                 for mut name in names {
                     name.kind = Kind::Hardlink { target: first.path.clone() };
+                    if !self.withheld.pass(&mut name, &self.options.withhold) {
+                        continue;
+                    }
                     self.note(&name, self.target.make_hardlink(&name))?;
                 }
             }

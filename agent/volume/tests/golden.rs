@@ -131,7 +131,7 @@ fn every_golden_repository_lists_and_restores_what_was_put_into_it() {
         let mut restored = String::new();
         for entry in runtime.block_on(repository.snapshots(None)).unwrap() {
             let target = tempfile::tempdir().unwrap();
-            let options = RestoreOptions { policy: TargetPolicy::Empty, paths: vec![], threads: 2 };
+            let options = RestoreOptions { policy: TargetPolicy::Empty, paths: vec![], threads: 2, withhold: vec![] };
             let counters = Counters::default();
             let report =
                 restore(&repository, &entry.id, &identity, target.path(), &options, &counters, runtime.handle())

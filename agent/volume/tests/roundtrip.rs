@@ -302,3 +302,13 @@ fn a_full_target_is_refused_overwritten_or_brought_to_the_snapshot_by_its_differ
     assert_nothing_lost(&restore(TargetPolicy::Delta).unwrap());
     assert_eq!(fs::read(target.path().join("own")).unwrap(), b"stays");
 }
+
+#[test]
+fn a_file_that_repeats_itself_comes_back() {
+    let source = TempDir::new().unwrap();
+    // Written, not a hole: forty times the same chunk of the greatest length.
+    fs::write(source.path().join("zeros"), vec![0; 40 << 20]).unwrap();
+    let lab = Lab::new(Memory::new(), Sealing::Plain);
+    let done = lab.backup(source.path()).unwrap();
+    lab.assert_restores(&done.id, &rows(source.path()));
+}

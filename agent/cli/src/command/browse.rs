@@ -10,7 +10,7 @@ use trysail_repository::{
     commit::CommitKind,
     layout::{SnapshotId, VolumeName},
     read::Snapshot,
-    table::{Kind, Row, StoredRow, order},
+    table::{Kind, Metadata, Row, StoredRow, order},
 };
 use trysail_volume::{
     export,
@@ -21,7 +21,7 @@ use super::volume::trim;
 use crate::{
     Outcome,
     args::{Format, Shared},
-    output,
+    output::{self, PathText},
     place::{IfAbsent, Opened, Place},
 };
 
@@ -80,7 +80,8 @@ pub(super) async fn list(place: &Place, shared: &Shared, volume: Option<&str>) -
 
 #[derive(Serialize)]
 struct Entry {
-    path: String,
+    #[serde(flatten)]
+    path: PathText,
     kind: &'static str,
     mode: String,
     uid: u32,
@@ -89,38 +90,61 @@ struct Entry {
     mtime: String,
     sha256: Option<String>,
     target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_bytes: Option<String>,
     unstable: bool,
     unreadable: bool,
 }
 
 impl Entry {
     fn new(row: &Row) -> Self {
-        let (kind, size, hash, target) = match &row.kind {
-            Kind::Directory => ("directory", None, None, None),
-            Kind::File(c) => ("file", Some(c.size), (!row.flags.unreadable).then(|| hex::encode(c.sha256)), None),
-            Kind::Symlink { target } => ("symlink", None, None, Some(output::path(target))),
-            Kind::Hardlink { target } => ("hardlink", None, None, Some(output::path(target))),
-            Kind::Fifo => ("fifo", None, None, None),
-            Kind::CharDevice { .. } => ("char device", None, None, None),
-            Kind::BlockDevice { .. } => ("block device", None, None, None),
-            Kind::Socket => ("socket", None, None, None),
+        let (size, hash) = match &row.kind {
+            Kind::File(c) => (Some(c.size), (!row.flags.unreadable).then(|| hex::encode(c.sha256))),
+            _ => (None, None),
         };
-        let mtime = Timestamp::new(row.metadata.mtime.seconds, 0)
-            .map_or_else(|_| row.metadata.mtime.seconds.to_string(), |t| t.to_string());
+        let (target, target_bytes) = target(row).map(output::lossless).unzip();
         Self {
-            path: output::path(&row.path),
-            kind,
+            path: PathText::new(&row.path),
+            kind: kind(row),
             mode: format!("{:04o}", row.metadata.mode),
             uid: row.metadata.uid,
             gid: row.metadata.gid,
             size,
-            mtime,
+            mtime: mtime(row.metadata.mtime.seconds, row.metadata.mtime.nanoseconds),
             sha256: hash,
             target,
+            target_bytes: target_bytes.flatten(),
             unstable: row.flags.unstable,
             unreadable: row.flags.unreadable,
         }
     }
+}
+
+fn kind(row: &Row) -> &'static str {
+    match &row.kind {
+        Kind::Directory => "directory",
+        Kind::File(_) => "file",
+        Kind::Symlink { .. } => "symlink",
+        Kind::Hardlink { .. } => "hardlink",
+        Kind::Fifo => "fifo",
+        Kind::CharDevice { .. } => "char device",
+        Kind::BlockDevice { .. } => "block device",
+        Kind::Socket => "socket",
+    }
+}
+
+/// Where a link leads.
+fn target(row: &Row) -> Option<&[u8]> {
+    match &row.kind {
+        Kind::Symlink { target } | Kind::Hardlink { target } => Some(target),
+        _ => None,
+    }
+}
+
+/// A time as RFC 3339 in UTC with as many digits as it takes; where that has no such year, seconds since 1970.
+fn mtime(seconds: i64, nanoseconds: u32) -> String {
+    let nanoseconds = i32::try_from(nanoseconds).unwrap_or_default();
+    Timestamp::new(seconds, nanoseconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
 async fn snapshot(opened: &Opened, name: &str) -> Result<Snapshot> {
@@ -141,17 +165,9 @@ pub(super) async fn ls(place: &Place, shared: &Shared, name: &str, path: Option<
                 continue;
             }
             found = true;
-            let entry = Entry::new(&row);
             match shared.output {
-                Format::Json => entries.push(entry),
-                Format::Table => {
-                    let target = entry.target.map(|t| format!(" -> {t}")).unwrap_or_default();
-                    let size = entry.size.map_or_else(|| "-".to_owned(), |n| n.to_string());
-                    output::line(&format!(
-                        "{:<12} {} {:>6} {:>6} {size:>12} {} {}{target}",
-                        entry.kind, entry.mode, entry.uid, entry.gid, entry.mtime, entry.path
-                    ))?;
-                }
+                Format::Json => entries.push(Entry::new(&row)),
+                Format::Table => print_entry(&row)?,
             }
         }
     }
@@ -162,6 +178,18 @@ pub(super) async fn ls(place: &Place, shared: &Shared, name: &str, path: Option<
         output::json(&entries)?;
     }
     Ok(Outcome::Done)
+}
+
+fn print_entry(row: &Row) -> Result<()> {
+    let target = target(row).map(|target| format!(" -> {}", output::path(target))).unwrap_or_default();
+    let size = if let Kind::File(content) = &row.kind { content.size.to_string() } else { "-".to_owned() };
+    let Metadata { mode, uid, gid, mtime: at, .. } = &row.metadata;
+    output::line(&format!(
+        "{:<12} {mode:04o} {uid:>6} {gid:>6} {size:>12} {} {}{target}",
+        kind(row),
+        mtime(at.seconds, 0),
+        output::path(&row.path)
+    ))
 }
 
 /// Finds a row and all its extents.
@@ -197,7 +225,7 @@ pub(super) async fn cat(place: &Place, name: &str, path: &str) -> Result<Outcome
     if let Kind::Hardlink { target } = &row.kind {
         row = find(&mut snapshot, &target.clone()).await?.with_context(missing)?;
     }
-    let Kind::File(content) = &row.kind else { bail!("{path} is a {}, not a file", Entry::new(&row).kind) };
+    let Kind::File(content) = &row.kind else { bail!("{path} is a {}, not a file", kind(&row)) };
     if row.flags.unreadable {
         bail!("{path} could not be read when the snapshot was made");
     }
@@ -262,7 +290,8 @@ impl SparseWriter {
 struct Change {
     #[serde(rename = "change")]
     sign: &'static str,
-    path: String,
+    #[serde(flatten)]
+    path: PathText,
 }
 
 /// Rows of a snapshot one after another.
@@ -307,10 +336,9 @@ pub(super) async fn diff(place: &Place, shared: &Shared, before: &str, after: &s
             _ => None,
         };
         if let Some((sign, row)) = change {
-            let change = Change { sign, path: output::path(&row.path) };
             match shared.output {
-                Format::Table => output::line(&format!("{} {}", change.sign, change.path))?,
-                Format::Json => changes.push(change),
+                Format::Table => output::line(&format!("{sign} {}", output::path(&row.path)))?,
+                Format::Json => changes.push(Change { sign, path: PathText::new(&row.path) }),
             }
         }
         if side != Ordering::Greater {

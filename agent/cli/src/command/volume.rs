@@ -16,7 +16,7 @@ use trysail_repository::{
     write::{Session, SessionPlan},
 };
 use trysail_volume::{
-    backup::{self, BackupOptions, CHECKPOINT_EVERY, Counters, Problems},
+    backup::{self, BackupOptions, CHECKPOINT_EVERY, Counters, HELD_PIECES_MAX, Problems},
     nar,
     restore::{self, RestoreError, RestoreOptions, RestoreReport},
     target::{Step, TargetError, TargetPolicy},
@@ -26,8 +26,8 @@ use trysail_volume::{
 use super::browse;
 use crate::{
     Outcome,
-    args::{Backup, Format, Restore, Shared},
-    output,
+    args::{self, Backup, Format, Restore, Shared},
+    output::{self, PathText},
     place::{IfAbsent, Place},
     progress::Progress,
 };
@@ -101,7 +101,8 @@ pub(super) fn backup(place: &Place, shared: &Shared, args: &Backup, runtime: &Ha
     let session = runtime.block_on(Session::begin(&opened.repository, plan))?;
     let counters = Arc::new(Counters::default());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let options = BackupOptions { walk, threads, now, checkpoint_every: CHECKPOINT_EVERY };
+    let options =
+        BackupOptions { walk, threads, now, checkpoint_every: CHECKPOINT_EVERY, held_pieces_max: HELD_PIECES_MAX };
     let progress = Progress::start("read", counters.clone(), shared.quiet);
     let done = backup::backup(&opened.repository, session, &args.path, &options, &counters, runtime);
     drop(progress);
@@ -193,13 +194,23 @@ struct RestoreResult {
     lost_count: u64,
     not_set: Vec<String>,
     not_set_count: u64,
+    withheld: Vec<WithheldEntry>,
+    withheld_count: u64,
     nar: Option<String>,
 }
 
 #[derive(Serialize)]
 struct LostEntry {
-    path: String,
+    #[serde(flatten)]
+    path: PathText,
     reason: String,
+}
+
+#[derive(Serialize)]
+struct WithheldEntry {
+    #[serde(flatten)]
+    path: PathText,
+    what: &'static str,
 }
 
 /// Restores a snapshot, or parts of it, into a directory.
@@ -217,7 +228,11 @@ pub(super) fn restore(place: &Place, shared: &Shared, args: &Restore, runtime: &
     };
     let paths = args.path.iter().map(|p| trim(p).to_vec()).filter(|p| !p.is_empty()).collect();
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let options = RestoreOptions { policy, paths, threads };
+    let withhold = args.withhold.iter().map(|what| match what {
+        args::Withhold::Devices => restore::Withhold::Devices,
+        args::Withhold::Setuid => restore::Withhold::Setuid,
+    });
+    let options = RestoreOptions { policy, paths, threads, withhold: withhold.collect() };
     let counters = Arc::new(Counters::default());
     let progress = Progress::start("restored", counters.clone(), shared.quiet);
     let identity = opened.identity(&id.volume)?;
@@ -230,14 +245,17 @@ pub(super) fn restore(place: &Place, shared: &Shared, args: &Restore, runtime: &
         Format::Json => output::json(&result)?,
         Format::Table => print_restore(&result)?,
     }
-    for lost in result.lost.iter().take(PRINTED_MAX) {
-        output::note(&format!("not restored: {}: {}", lost.path, lost.reason));
+    for lost in report.lost.iter().take(PRINTED_MAX) {
+        output::note(&format!("not restored: {}: {}", output::path(&lost.path), lost.reason));
     }
     for not_set in result.not_set.iter().take(PRINTED_MAX) {
         output::note(&format!("not set: {not_set}"));
     }
-    let hidden =
-        report.lost_count.saturating_sub(PRINTED_MAX as u64) + report.not_set.count.saturating_sub(PRINTED_MAX as u64);
+    for withheld in report.withheld.listed.iter().take(PRINTED_MAX) {
+        output::note(&format!("withheld: {}: {}", output::path(&withheld.path), withheld.what));
+    }
+    let counts = [report.lost_count, report.not_set.count, report.withheld.count];
+    let hidden: u64 = counts.iter().map(|count| count.saturating_sub(PRINTED_MAX as u64)).sum();
     if hidden > 0 {
         output::note(&format!("… and {hidden} more; -o json names up to 1000 of each"));
     }
@@ -273,7 +291,8 @@ fn result(
     began: Instant,
     nar: Option<String>,
 ) -> RestoreResult {
-    let lost = report.lost.iter().map(|l| LostEntry { path: output::path(&l.path), reason: l.reason.clone() });
+    let lost = report.lost.iter().map(|l| LostEntry { path: PathText::new(&l.path), reason: l.reason.clone() });
+    let withheld = report.withheld.listed.iter().map(|w| WithheldEntry { path: PathText::new(&w.path), what: w.what });
     RestoreResult {
         snapshot: snapshot.to_owned(),
         target: args.target.display().to_string(),
@@ -285,6 +304,8 @@ fn result(
         lost_count: report.lost_count,
         not_set: report.not_set.listed.iter().map(|n| format!("{n}: {}", n.why)).collect(),
         not_set_count: report.not_set.count,
+        withheld: withheld.collect(),
+        withheld_count: report.withheld.count,
         nar,
     }
 }

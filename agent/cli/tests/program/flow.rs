@@ -1,8 +1,19 @@
 //! The first minutes with the program: backup, looking, restoring, care.
 
-use std::{collections::BTreeMap, fs, io::Read as _};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs,
+    io::Read as _,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{PermissionsExt as _, symlink},
+    },
+    time::{Duration, UNIX_EPOCH},
+};
 
 use expect_test::expect;
+use serde_json::json;
 
 use crate::machine::{Machine, shape, text};
 
@@ -159,6 +170,8 @@ fn a_backup_as_json_has_these_fields() {
         .lost_count number
         .not_set nothing in a list
         .not_set_count number
+        .withheld nothing in a list
+        .withheld_count number
         .nar null"]]
     .assert_eq(&shape(&value));
 }
@@ -221,6 +234,66 @@ fn snapshots_are_listed_and_looked_into_without_a_restore() {
     let changes = machine.json(&["volume", "diff", &first, &second]);
     assert_eq!(changes[1], serde_json::json!({"change": "M", "path": "a"}));
     assert_eq!(machine.succeed(&["volume", "diff", &second, &second]), "");
+}
+
+#[test]
+fn json_keeps_every_byte_of_a_name_and_every_digit_of_a_time() {
+    let machine = Machine::new();
+    let name = |bytes: &[u8]| machine.path("src").join(OsStr::from_bytes(bytes));
+    machine.write("src/plain", "");
+    let names: [&[u8]; 4] = [b"\\xff", b"\xff", "\u{e9}".as_bytes(), b"line\nbreak"];
+    for bytes in names {
+        fs::write(name(bytes), "").expect("a file");
+    }
+    symlink(OsStr::from_bytes(b"to\xfe"), name(b"link")).expect("a link");
+    let time = UNIX_EPOCH + Duration::new(1_000_000_000, 123_456_789);
+    fs::File::open(name(b"plain")).and_then(|file| file.set_modified(time)).expect("a time");
+    let early = UNIX_EPOCH - Duration::new(1, 500_000_000);
+    fs::File::open(name(b"\\xff")).and_then(|file| file.set_modified(early)).expect("a time");
+    let first = machine.back_up(&["src"]);
+
+    let listed = machine.json(&["volume", "ls", &first]);
+    let rows: Vec<_> =
+        listed.as_array().expect("a list")[1..].iter().map(|row| (&row["path"], &row["path_bytes"])).collect();
+    let (null, bytes) = (json!(null), json!("/w=="));
+    let expected =
+        [json!("\\xff"), json!("line\nbreak"), json!("link"), json!("plain"), json!("\u{e9}"), json!("\u{fffd}")];
+    let expected: Vec<_> =
+        expected.iter().map(|path| (path, if path == "\u{fffd}" { &bytes } else { &null })).collect();
+    assert_eq!(rows, expected);
+    let row = |path: &str| {
+        let rows = listed.as_array().expect("a list");
+        rows.iter().find(|row| row["path"] == path).unwrap_or_else(|| panic!("no row {path}")).clone()
+    };
+    assert_eq!(row("plain")["mtime"], "2001-09-09T01:46:40.123456789Z");
+    assert_eq!(row("\\xff")["mtime"], "1969-12-31T23:59:58.5Z");
+    assert_eq!((&row("link")["target"], &row("link")["target_bytes"]), (&json!("to\u{fffd}"), &json!("dG/+")));
+
+    // For people names are printed in one line, and no byte is a command to the terminal.
+    let printed = machine.succeed(&["volume", "ls", &first]);
+    assert!(printed.contains(" 2001-09-09T01:46:40Z plain\n") && printed.contains("line\\nbreak\n"), "{printed}");
+    assert!(printed.contains("\\xff\n") && printed.contains(" -> to\\xfe\n"), "{printed}");
+    fs::remove_file(name(b"\xff")).expect("a removal");
+    let second = machine.back_up(&["src"]);
+    let changes = machine.json(&["volume", "diff", &first, &second]);
+    assert_eq!(changes[1], json!({"change": "-", "path": "\u{fffd}", "path_bytes": "/w=="}));
+}
+
+#[test]
+fn what_is_withheld_is_listed_and_is_no_failure() {
+    let machine = Machine::new();
+    machine.write("src/program", "run");
+    fs::set_permissions(machine.path("src/program"), fs::Permissions::from_mode(0o4755)).expect("a mode");
+    machine.back_up(&["src"]);
+    let mode = |path: &str| fs::metadata(machine.path(path)).expect("a file").permissions().mode() & 0o7777;
+    machine.succeed(&["volume", "restore", "latest", "whole"]);
+    assert_eq!(mode("whole/program"), 0o4755);
+    let ran = machine.run(&["-q", "volume", "restore", "latest", "out", "--withhold", "devices,setuid"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), "withheld: program: setuid or setgid\n"));
+    assert_eq!(mode("out/program"), 0o755);
+    let again = machine.json(&["volume", "restore", "latest", "out", "--delta", "--withhold", "setuid"]);
+    assert_eq!((&again["unchanged"], &again["withheld_count"]), (&json!(1), &json!(1)));
+    assert_eq!(again["withheld"], json!([{"path": "program", "what": "setuid or setgid"}]));
 }
 
 #[test]

@@ -217,7 +217,12 @@ fn describe(value: &serde_json::Value, at: &str, lines: &mut Vec<String>) {
 pub(crate) fn is_root(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        writeln!(std::io::stderr().lock(), "SKIPPED, needs root: {test}").expect("standard error");
+        skipped("needs root", test);
     }
     root
+}
+
+/// Says what is not tested here.
+pub(crate) fn skipped(why: &str, test: &str) {
+    writeln!(std::io::stderr().lock(), "SKIPPED, {why}: {test}").expect("standard error");
 }

@@ -6,4 +6,8 @@ mod interrupted;
 mod machine;
 mod places;
 mod refusals;
+mod requests;
+mod server;
 mod small_disks;
+mod terminal;
+mod tls;

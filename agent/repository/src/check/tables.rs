@@ -16,6 +16,9 @@ use crate::{
     table::{Extent, MetaRef, PackKind, PackRef, Row, merkle::Merkle, order},
 };
 
+/// Plain bytes of meta packs that are held: snapshots of a volume share most of them, and each should be fetched once.
+const HELD_BYTES_MAX: usize = 48 << 20;
+
 /// Length of the two zero blocks that end a tar stream.
 const TAR_END: u64 = 1024;
 
@@ -24,7 +27,7 @@ pub(super) async fn check(run: &mut Run<'_>) -> Result<()> {
     if run.access.level < Level::Tables {
         return Ok(());
     }
-    let mut reader = MetaReader::new(run.repository.clone(), run.access.identity.clone())?;
+    let mut reader = MetaReader::new(run.repository.clone(), run.access.identity.clone())?.holding(HELD_BYTES_MAX);
     let of = run.snapshots.len();
     for at in 0..of {
         let Some(id) = run.snapshots.get(at).map(|s| s.link.id.clone()) else { break };

@@ -208,7 +208,7 @@ fn stored_row(
     let kind = kind(d, code, flags, &path)?;
     let (mut member, mut lists) = (Vec::new(), Vec::new());
     if flags & INDIRECT == 0 {
-        for _ in 0..d.count(2, "the number of extents")? {
+        for _ in 0..d.count(EXTENT_BYTES_MIN, "the number of extents")? {
             member.push(extents.decode(d, sessions)?);
         }
     } else {
@@ -235,10 +235,13 @@ pub fn block(bytes: &[u8]) -> Result<Vec<StoredRow>, Malformed> {
     Ok(rows)
 }
 
+/// Shortest extent in bytes: all of the frame before once more is its op alone, as in a file that repeats itself.
+const EXTENT_BYTES_MIN: usize = 1;
+
 /// The extents of a list frame.
 pub fn list(bytes: &[u8]) -> Result<Vec<Extent>, Malformed> {
     let mut d = Decoder::new(bytes);
-    let (sessions, n) = header(&mut d, 2)?;
+    let (sessions, n) = header(&mut d, EXTENT_BYTES_MIN)?;
     let mut extents = Extents::default();
     let list = (0..n).map(|_| extents.decode(&mut d, &sessions)).collect::<Result<_, _>>()?;
     d.finish()?;

@@ -93,6 +93,16 @@ fn a_root_and_a_list_read_as_they_were_written() {
 }
 
 #[test]
+fn a_file_that_repeats_itself_reads_as_it_was_written() {
+    let mut rows = vec![row("", Kind::Directory), row("zeros", Kind::File(Content::default()))];
+    rows[1].member = vec![extent(0, 50, 0, 100); INLINE_EXTENTS_MAX];
+    assert_eq!(rows_of(&blocks_of(&rows)), rows);
+    let same = vec![extent(0, 50, 0, 100); LIST_EXTENTS_MAX];
+    let read: Vec<_> = lists(&same).map(|list| decode::list(&list)).collect();
+    assert_eq!(read, [Ok(same)]);
+}
+
+#[test]
 fn a_row_with_lists_names_their_frames() {
     let frame =
         MetaRef { pack: PackId { session: session(3), number: 1 }, offset: 2, stored: 3, plain: 4, sha256: [5; 32] };

@@ -22,6 +22,10 @@ use trysail_repository::{
 pub(crate) const IDENTITY: &str = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
 pub(crate) const RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
 const ALL: usize = 10_000;
+/// Files of a volume with a long table.
+const LONG_ROWS: usize = 6500;
+/// Bytes of the attribute that each of them has.
+const ATTRIBUTE_BYTES: usize = 4000;
 
 /// A repository of two snapshots of one volume.
 pub(crate) struct Made {
@@ -144,6 +148,29 @@ pub(crate) async fn made(recipients: &[&str]) -> Made {
     })
     .await;
     Made { store, snapshots: vec![one, two], identity }
+}
+
+/// Snapshots of one state of a volume, whose file table fills seven meta packs that all of them share.
+pub(crate) async fn made_with_a_long_table(recipients: &[&str], snapshots: i64) -> Made {
+    let store = Arc::new(Memory::new());
+    let identity = Identity::parse(IDENTITY).expect("an identity");
+    let recipients: Vec<Recipient> = recipients.iter().map(|r| Recipient::parse(r).expect("a recipient")).collect();
+    let repository = Repository::init(store.clone(), &recipients, &keys(), time(0)).await.expect("a new repository");
+    let mut made = Vec::new();
+    for second in 1..=snapshots {
+        let written = session(&repository, second, |writer| {
+            let bundle = store_frame(writer, FrameKind::Bundle, &member(b""))?;
+            put(writer, row("", Kind::Directory), &[bundle])?;
+            for (n, noise) in noise(9, LONG_ROWS * ATTRIBUTE_BYTES).chunks(ATTRIBUTE_BYTES).enumerate() {
+                let mut row = row(&format!("{n:04}"), file(b""));
+                row.metadata.xattrs = vec![(b"user.noise".to_vec(), noise.to_vec())];
+                put(writer, row, &[bundle])?;
+            }
+            Ok(Stored { bundle, header: bundle, chunks: [bundle; 2] })
+        });
+        made.push(written.await.0);
+    }
+    Made { store, snapshots: made, identity }
 }
 
 impl Made {

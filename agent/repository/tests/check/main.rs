@@ -2,10 +2,10 @@
 
 mod made;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use made::{IDENTITY, RECIPIENT, keys, made, time, volume};
+use made::{IDENTITY, RECIPIENT, keys, made, made_with_a_long_table, time, volume};
 use trysail_repository::{
     Error, Repository, Result,
     check::{CheckOptions, CheckReport, Finding, Level, LostPaths, Scope, Severity, Subset, check, mark_bad},
@@ -13,7 +13,7 @@ use trysail_repository::{
     seal::Identity,
     store::{ErrorKind, Key, ObjectStore},
     table::PackKind,
-    testing::{Fault, Faulty, Op},
+    testing::{Fault, Faulty, Op, Recorded},
     write::{Session, SessionPlan},
 };
 
@@ -278,4 +278,26 @@ async fn a_report_reads_as_json() {
     let json = serde_json::to_string(&report).expect("a report is JSON");
     let json = json.replace(&made.snapshots[1].session.to_string(), "S").replace(&report.bytes_read.to_string(), "n");
     expect_test::expect![[r#"{"level":"contents","snapshots":2,"packs":5,"read_data":"1/1","packs_read":4,"bytes_read":n,"damage":1,"notices":0,"findings":[{"severity":"damage","key":"v1/p/S/000000.pk","what":"it is missing","affected":[{"snapshot":"data/S","scope":"paths","paths":["new"],"count":1,"members":0,"ranges":[]}],"snapshots":1}],"bad_packs":["v1/p/S/000000.pk"]}"#]].assert_eq(&json);
+}
+
+#[tokio::test]
+async fn meta_packs_that_many_snapshots_share_are_fetched_once() {
+    const SNAPSHOTS: i64 = 3;
+    for recipients in [&[][..], &[RECIPIENT]] {
+        let made = made_with_a_long_table(recipients, SNAPSHOTS).await;
+        let recorded = Arc::new(Recorded::new(made.store.clone()));
+        let repository = Repository::open(recorded.clone(), None).await.expect("opens");
+        let options = CheckOptions { identity: made.identity.clone(), keys: None, read_data: None };
+        let report = check(&repository, &options, &|_| ()).await.expect("whole");
+        assert_eq!((report.snapshots, report.findings.as_slice()), (SNAPSHOTS.unsigned_abs(), &[][..]));
+        let mut fetched = BTreeMap::new();
+        for call in recorded.take().into_iter().filter(|c| c.key.starts_with(layout::packs_prefix(PackKind::Meta))) {
+            *fetched.entry(call.key).or_insert(0) += 1;
+        }
+        let stored = made.objects().await.into_iter().map(|(key, _)| key.to_string());
+        let expected: BTreeMap<String, i32> =
+            stored.filter(|key| key.starts_with(layout::packs_prefix(PackKind::Meta))).map(|key| (key, 1)).collect();
+        assert!(expected.len() > 5, "the table is a long one: {expected:?}");
+        assert_eq!(fetched, expected);
+    }
 }

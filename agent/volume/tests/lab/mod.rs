@@ -134,7 +134,7 @@ pub(crate) fn options() -> BackupOptions {
 
 /// All of a snapshot.
 pub(crate) fn whole(policy: TargetPolicy) -> RestoreOptions {
-    RestoreOptions { policy, paths: Vec::new(), threads: 2 }
+    RestoreOptions { policy, paths: Vec::new(), threads: 2, withhold: Vec::new() }
 }
 
 impl<S: ObjectStore + 'static> Lab<S> {

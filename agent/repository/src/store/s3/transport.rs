@@ -89,7 +89,8 @@ fn certificate(error: &reqwest::Error) -> Option<Error> {
 fn refusal(reason: &rustls::CertificateError) -> String {
     use rustls::CertificateError as Reason;
     match reason {
-        Reason::UnknownIssuer => {
+        // A bad signature is that of another authority of the same name.
+        Reason::UnknownIssuer | Reason::BadSignature => {
             "is of an authority that this machine does not know; name its PEM file with ca_cert=FILE in the URL, or with SSL_CERT_FILE"
                 .to_owned()
         }
