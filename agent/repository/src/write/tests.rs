@@ -62,15 +62,15 @@ fn attempt(
         let _inside = runtime.enter();
         session.writer()?
     };
-    let (hash, plain) = (sha256(new), u32::try_from(new.len()).expect("short"));
+    let (hash, length) = (sha256(new), u32::try_from(new.len()).expect("short"));
     let frame = Compressor::new(1).and_then(|mut c| c.frame(new)).expect("zstd");
     let id = Some(known.frame_id(&hash));
-    let stored = writer.frame(&NewFrame { kind: FrameKind::Chunk, id, sha256: hash, plain, frame })?;
+    let stored = writer.frame(&NewFrame { kind: FrameKind::Chunk, id, sha256: hash, plain: length, frame })?;
     for extent in [Some(stored), found].into_iter().flatten() {
         writer.extent(extent)?;
     }
     writer.row(root())?;
-    let finished = writer.finish(CommitKind::Complete, u64::from(plain))?;
+    let finished = writer.finish(CommitKind::Complete, u64::from(length))?;
     let adopted = |packs: Packs| packs.adopted;
     let foreign = found.is_some_and(|f| f.pack.session != finished.id.session);
     assert_eq!(finished.commit.packs.map(adopted), Some(u64::from(foreign)), "found packs are in the session's table");
