@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::runtime::{Builder, Runtime};
 use trysail_repository::{
-    Repository, Result,
+    Error, Repository, Result,
     commit::{Commit, CommitKind},
     config::RepoConfig,
     frame::{Compressor, Decompressor, sha256},
@@ -100,8 +100,8 @@ impl World {
         listed.into_iter().map(|o| (o.key.clone(), body(&o.key))).collect()
     }
 
-    /// Everything that a restore reads: all rows, and the bytes of the whole data pack.
-    fn read(&self) -> Result<(Vec<Row>, Vec<Bytes>)> {
+    /// Everything that a restore reads: all rows, and all frames, decoded.
+    fn read(&self) -> Result<(Vec<Row>, Vec<Vec<u8>>)> {
         self.runtime.block_on(async {
             let repository = Repository::open(self.store.clone(), Some(self.keys.root().public())).await?;
             let mut snapshot = Snapshot::open(&repository, &self.id, &self.identity).await?;
@@ -110,15 +110,18 @@ impl World {
                 rows.extend(snapshot.rows(&block).await?.into_iter().map(|stored| stored.row));
             }
             let refs = packs::refs(&repository, snapshot.commit()).await?;
-            let table = Arc::new(packs::table(&repository, snapshot.commit(), &refs).await?);
-            let reader = packs::PackReader::new(repository, self.identity.clone(), table.clone());
-            let mut bodies = Vec::new();
-            let mut packs: Vec<_> = rows.iter().flat_map(|row| &row.member).map(|extent| extent.pack).collect();
-            packs.dedup();
-            for pack in packs {
-                bodies.push(reader.range(pack, 0..table.0[&pack.of(PackKind::Data)].plain).await?);
+            let table = packs::table(&repository, snapshot.commit(), &refs).await?;
+            let reader = packs::PackReader::new(repository, self.identity.clone(), Arc::new(table));
+            let mut frames: Vec<Extent> = rows.iter().flat_map(|row| row.member.clone()).collect();
+            frames.dedup_by_key(|extent| (extent.pack, extent.offset));
+            let mut decoded = Vec::new();
+            for Extent { pack, offset, stored, plain, .. } in frames {
+                let frame = reader.range(pack, offset..offset + stored).await?;
+                let content = Decompressor::new().and_then(|mut d| d.decode(&frame, plain).map(<[u8]>::to_vec));
+                let key = layout::pack(pack.of(PackKind::Data));
+                decoded.push(content.map_err(|source| Error::Frame { key, offset, source })?);
             }
-            Ok((rows, bodies))
+            Ok((rows, decoded))
         })
     }
 }
