@@ -149,7 +149,8 @@ fn define<Kind: CustomResourceExt, Spec: JsonSchema, Status: JsonSchema>(
     crd.spec.names.list_kind = Some(format!("{kind}List"));
     crd.spec.names.categories = None;
     crd.spec.names.short_names = crd.spec.names.short_names.filter(|names| !names.is_empty());
-    for version in &mut crd.spec.versions {
+    // The derive makes exactly one version.
+    if let Some(version) = crd.spec.versions.first_mut() {
         version.schema = Some(CustomResourceValidation { open_api_v3_schema: Some(schema) });
         version.selectable_fields = None;
         version.additional_printer_columns = version.additional_printer_columns.take().filter(|c| !c.is_empty());
@@ -157,7 +158,6 @@ fn define<Kind: CustomResourceExt, Spec: JsonSchema, Status: JsonSchema>(
         // objects together with their status. Stock definitions with columns say so by an empty object.
         version.subresources =
             version.additional_printer_columns.as_ref().map(|_| CustomResourceSubresources::default());
-        break;
     }
     Ok(crd)
 }

@@ -196,14 +196,25 @@ fn digits(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-/// The nanoseconds of a fraction's digits, cut off below one.
+/// The nanoseconds of a fraction's digits, rounded as Go rounds them: in floating point, and then cut off.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "what is stored must mean here what it means to Go; the product is below one unit, and so in range"
+)]
 fn fraction_of(digits: &str, scale: u64) -> u64 {
-    /// Digits beyond these are below a nanosecond even of an hour (3.6e12), and would overflow.
-    const DIGITS: usize = 18;
-    let digits = &digits[..digits.len().min(DIGITS)];
-    let value = digits.bytes().fold(0_u128, |value, digit| value * 10 + u128::from(digit - b'0'));
-    let power = digits.bytes().fold(1_u128, |power, _| power * 10);
-    u64::try_from(value * u128::from(scale) / power).unwrap_or(u64::MAX)
+    /// Digits from this value on are not read, because one more might not fit.
+    const MOST: u64 = i64::MAX as u64 / 10;
+    let (mut value, mut power) = (0_u64, 1.0_f64);
+    for digit in digits.bytes() {
+        if value > MOST {
+            break;
+        }
+        value = value * 10 + u64::from(digit - b'0');
+        power *= 10.0;
+    }
+    (value as f64 * (scale as f64 / power)) as u64
 }
 
 /// Spells nanoseconds.

@@ -157,23 +157,25 @@ impl Kinds {
 
 /// Whether a spec uses the older, unscoped lists.
 pub fn uses_unscoped(spec: &BackupSpec) -> bool {
-    spec.include_cluster_resources.is_some() || says(&spec.included_resources) || says(&spec.excluded_resources)
+    spec.include_cluster_resources.is_some()
+        || says(spec.included_resources.as_ref())
+        || says(spec.excluded_resources.as_ref())
 }
 
 /// Whether a spec uses the scoped lists.
 pub fn uses_scoped(spec: &BackupSpec) -> bool {
     [
-        &spec.included_cluster_scoped_resources,
-        &spec.excluded_cluster_scoped_resources,
-        &spec.included_namespace_scoped_resources,
-        &spec.excluded_namespace_scoped_resources,
+        spec.included_cluster_scoped_resources.as_ref(),
+        spec.excluded_cluster_scoped_resources.as_ref(),
+        spec.included_namespace_scoped_resources.as_ref(),
+        spec.excluded_namespace_scoped_resources.as_ref(),
     ]
     .into_iter()
     .any(says)
 }
 
-fn says(list: &Option<Vec<String>>) -> bool {
-    list.as_ref().is_some_and(|list| !list.is_empty())
+fn says(list: Option<&Vec<String>>) -> bool {
+    list.is_some_and(|list| !list.is_empty())
 }
 
 #[cfg(test)]

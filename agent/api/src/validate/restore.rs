@@ -33,8 +33,8 @@ pub fn restore(spec: &RestoreSpec) -> Vec<String> {
     let found = lists::unscoped(spec.included_namespaces.as_ref(), spec.excluded_namespaces.as_ref());
     problems.extend(found.iter().map(|p| format!("Invalid included/excluded namespace lists: {p}")));
     problems.extend(selectors("restore", spec.label_selector.as_ref(), spec.or_label_selectors.as_deref()));
-    let is_named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
-    if is_named(&spec.backup_name) == is_named(&spec.schedule_name) {
+    let is_named = |name: Option<&String>| name.is_some_and(|name| !name.is_empty());
+    if is_named(spec.backup_name.as_ref()) == is_named(spec.schedule_name.as_ref()) {
         let problem = "Either a backup or schedule must be specified as a source for the restore, but not both";
         problems.push(problem.to_owned());
     }
