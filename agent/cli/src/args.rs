@@ -38,8 +38,6 @@ pub(crate) enum Format {
     Table,
     /// For programs.
     Json,
-    /// For programs, and for files that people keep.
-    Yaml,
 }
 
 #[derive(Debug, Subcommand)]
@@ -50,17 +48,6 @@ pub(crate) enum Command {
     /// Care of a repository.
     #[command(subcommand)]
     Repo(Repo),
-    /// Print the definitions of all kinds that Trysail serves in Kubernetes, Velero's and its own.
-    Crds,
-    /// Print what Velero's chart installs: the definitions of Velero's kinds, in one list.
-    Install {
-        /// The definitions, and nothing that runs.
-        #[arg(long, required = true)]
-        crds_only: bool,
-        /// Print them, and send them nowhere.
-        #[arg(long, required = true)]
-        dry_run: bool,
-    },
     /// Print a completion script for a shell.
     Completion {
         /// The shell.

@@ -2,7 +2,6 @@
 
 mod browse;
 mod check;
-mod definitions;
 mod repo;
 mod volume;
 
@@ -43,8 +42,6 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
         Command::Repo(Repo::Prune { dry_run }) => runtime.block_on(repo::prune(&place()?, &shared, dry_run)),
         Command::Repo(Repo::Forget { snapshots }) => runtime.block_on(repo::forget(&place()?, &snapshots)),
         Command::Repo(Repo::Stats) => runtime.block_on(repo::stats(&place()?, &shared)),
-        Command::Crds => definitions::crds(&shared),
-        Command::Install { crds_only: _, dry_run: _ } => definitions::install(&shared),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "trysail", &mut script);

@@ -60,8 +60,8 @@ pub(super) async fn list(place: &Place, shared: &Shared, volume: Option<&str>) -
     if let (Some(volume), true) = (volume, listed.is_empty()) {
         bail!("no volume `{volume}`; `trysail volume list` shows what there is");
     }
-    if shared.output != Format::Table {
-        output::value(shared.output, &listed)?;
+    if shared.output == Format::Json {
+        output::json(&listed)?;
         return Ok(Outcome::Done);
     }
     let row = |l: Listed| {
@@ -143,7 +143,7 @@ pub(super) async fn ls(place: &Place, shared: &Shared, name: &str, path: Option<
             found = true;
             let entry = Entry::new(&row);
             match shared.output {
-                Format::Json | Format::Yaml => entries.push(entry),
+                Format::Json => entries.push(entry),
                 Format::Table => {
                     let target = entry.target.map(|t| format!(" -> {t}")).unwrap_or_default();
                     let size = entry.size.map_or_else(|| "-".to_owned(), |n| n.to_string());
@@ -158,8 +158,8 @@ pub(super) async fn ls(place: &Place, shared: &Shared, name: &str, path: Option<
     if !found {
         bail!("the snapshot has no entry {}; `trysail volume ls` shows what there is", output::path(top));
     }
-    if shared.output != Format::Table {
-        output::value(shared.output, &entries)?;
+    if shared.output == Format::Json {
+        output::json(&entries)?;
     }
     Ok(Outcome::Done)
 }
@@ -310,7 +310,7 @@ pub(super) async fn diff(place: &Place, shared: &Shared, before: &str, after: &s
             let change = Change { sign, path: output::path(&row.path) };
             match shared.output {
                 Format::Table => output::line(&format!("{} {}", change.sign, change.path))?,
-                Format::Json | Format::Yaml => changes.push(change),
+                Format::Json => changes.push(change),
             }
         }
         if side != Ordering::Greater {
@@ -320,8 +320,8 @@ pub(super) async fn diff(place: &Place, shared: &Shared, before: &str, after: &s
             b = new.next().await?;
         }
     }
-    if shared.output != Format::Table {
-        output::value(shared.output, &changes)?;
+    if shared.output == Format::Json {
+        output::json(&changes)?;
     }
     Ok(Outcome::Done)
 }

@@ -1,6 +1,5 @@
 //! The program as a user runs it: what it prints, writes and ends with.
 
-mod definitions;
 mod encrypted;
 mod flow;
 mod interrupted;
