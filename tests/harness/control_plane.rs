@@ -133,7 +133,7 @@ impl ControlPlane<'_> {
             ("kubelet-certificate-authority", "authority.crt"),
             ("kubelet-client-certificate", "kubelet-client.crt"),
             ("kubelet-client-key", "kubelet-client.key"),
-            ("service-account-key-file", "service-accounts.key"),
+            ("service-account-key-file", "service-accounts.pub"),
             ("service-account-signing-key-file", "service-accounts.key"),
         ];
         arguments.extend(files.map(|(flag, file)| format!("--{flag}={}", self.file(file))));

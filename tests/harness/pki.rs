@@ -35,7 +35,7 @@ pub struct Subject<'a> {
 }
 
 impl Pki {
-    /// A new authority, with the key that signs tokens of service accounts (`service-accounts.key`).
+    /// A new authority, with the key that signs tokens of service accounts (`service-accounts.key`, `.pub`).
     pub fn new(directory: PathBuf) -> Result<Self> {
         fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
         let mut params = CertificateParams::default();
@@ -46,7 +46,9 @@ impl Pki {
         let pki = Self { directory, authority };
         pki.write("authority.crt", &pki.authority.pem())?;
         pki.write("authority.key", &pki.authority.key().serialize_pem())?;
-        pki.write("service-accounts.key", &KeyPair::generate()?.serialize_pem())?;
+        let tokens = KeyPair::generate()?;
+        pki.write("service-accounts.key", &tokens.serialize_pem())?;
+        pki.write("service-accounts.pub", &tokens.public_key_pem())?;
         Ok(pki)
     }
 
