@@ -80,8 +80,8 @@ impl Network {
         node.shell("sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1")?;
         // This computer would send its answers to a pod to its own gateway, so no pod may ask it.
         let rules = format!(
-            "table ip trysail {{ chain forward {{ type filter hook forward priority 0; \
-             ip daddr {} ct state new drop; }} }}",
+            "table ip trysail {{\n chain forward {{\n type filter hook forward priority 0;\n \
+             ip daddr {} ct state new drop\n }}\n}}\n",
             self.computer
         );
         let mut nft = node.in_network("nft");
