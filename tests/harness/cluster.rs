@@ -17,21 +17,19 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     thread,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 
 use self::{instance::Instance, network::Network, node::Node};
 use crate::{
-    control_plane::ControlPlane,
+    control_plane::{ControlPlane, wait_until},
     kubectl::Kubectl,
     minio::Minio,
     pki::Pki,
     prerequisites::{Rights, are_met, find},
     program::Program,
     tools::Tool,
-    wait,
 };
 
 /// Nodes of one cluster at most.
@@ -46,24 +44,10 @@ const API_PORT: u16 = 6443;
 /// etcd's, for clients and peers.
 const ETCD_PORTS: [u16; 2] = [2379, 2380];
 
-/// Time until nodes are Ready, on a busy computer.
-const READY_TIME: Duration = Duration::from_mins(3);
-
 /// Programs that a cluster is made of and that are not built, and the Debian packages that bring them: `containerd`,
 /// `runc`, `containernetworking-plugins`, `nftables`, `iproute2`, `procps`, `util-linux`, `mount`, `busybox-static`.
-const PROGRAMS: [&str; 11] = [
-    "bash",
-    "busybox",
-    "containerd",
-    "ctr",
-    "ip",
-    "mount",
-    "nft",
-    "nsenter",
-    "runc",
-    "sysctl",
-    node::BRIDGE,
-];
+const PROGRAMS: [&str; 11] =
+    ["bash", "busybox", "containerd", "ctr", "ip", "mount", "nft", "nsenter", "runc", "sysctl", node::BRIDGE];
 
 /// What a test wants.
 #[derive(Debug, Clone, Copy)]
@@ -204,8 +188,7 @@ fn start_minio(address: Ipv4Addr, lan: &machine::Machine) -> Result<Minio> {
 
 fn wait_until_ready(kubectl: &Kubectl, programs: &mut [Program], nodes: &[Node]) -> Result<()> {
     let ready = "jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}";
-    wait::until_true("all nodes are Ready", READY_TIME, || {
-        programs.iter_mut().try_for_each(Program::check)?;
+    wait_until(programs, "all nodes are Ready", || {
         let ready = kubectl.run(&["get", "nodes", "-o", ready])?;
         Ok(ready.split_whitespace().filter(|status| *status == "True").count() == nodes.len())
     })

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{
     kubectl::Kubectl,
@@ -22,8 +22,8 @@ pub const SERVICES: &str = "10.96.0.0/16";
 /// The first of them, which is the API server's.
 const API_SERVICE: &str = "10.96.0.1";
 
-/// Time from start to readiness on a busy machine of two cores.
-const START_TIME: Duration = Duration::from_mins(2);
+/// Time from start to readiness on a computer that is busy with more than this.
+const START_TIME: Duration = Duration::from_mins(5);
 
 /// Where a control plane runs.
 #[derive(Debug)]
@@ -76,14 +76,12 @@ impl ControlPlane<'_> {
             Program::start(name, command, &self.logs.join(format!("{name}.log")))
         };
         let mut programs = vec![start("etcd", self.etcd())?, start("kube-apiserver", self.api_server())?];
-        wait::until_true("the API server is ready", START_TIME, || {
-            programs.iter_mut().try_for_each(Program::check)?;
+        wait_until(&mut programs, "the API server is ready", || {
             Ok(kubectl.output(&["get", "--raw", "/readyz"], "")?.status.success())
         })?;
         programs.push(start("kube-controller-manager", self.controller_manager())?);
         programs.push(start("kube-scheduler", self.client("kube-scheduler"))?);
-        wait::until_true("there is a default service account", START_TIME, || {
-            programs.iter_mut().try_for_each(Program::check)?;
+        wait_until(&mut programs, "there is a default service account", || {
             Ok(kubectl.output(&["get", "serviceaccount", "default"], "")?.status.success())
         })?;
         Ok(programs)
@@ -164,6 +162,15 @@ impl ControlPlane<'_> {
             "--secure-port=0".to_owned(),
         ]
     }
+}
+
+/// Waits while all programs run. The error quotes their logs, which go with them.
+pub fn wait_until(programs: &mut [Program], what: &str, mut is_met: impl FnMut() -> Result<bool>) -> Result<()> {
+    let waited = wait::until_true(what, START_TIME, || {
+        programs.iter_mut().try_for_each(Program::check)?;
+        is_met()
+    });
+    waited.with_context(|| programs.iter().map(Program::last_words).collect::<Vec<_>>().join("\n\n"))
 }
 
 /// Where a control plane's files lie in a directory of its own: etcd's data, certificates, logs.

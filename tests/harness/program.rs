@@ -43,17 +43,17 @@ impl Program {
     /// An error with the end of its log if it runs no more.
     pub fn check(&mut self) -> Result<()> {
         if let Some(status) = self.process.try_wait().with_context(|| format!("ask for {}", self.name))? {
-            bail!("{} has ended with {status}:\n{}", self.name, self.last_words());
+            bail!("{} has ended with {status}\n{}", self.name, self.last_words());
         }
         Ok(())
     }
 
-    /// The end of its log.
+    /// Its name and the end of its log.
     pub fn last_words(&self) -> String {
         // A log that cannot be read has nothing to say.
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(QUOTED_LINES)..].join("\n")
+        format!("{}:\n{}", self.name, lines[lines.len().saturating_sub(QUOTED_LINES)..].join("\n"))
     }
 }
 

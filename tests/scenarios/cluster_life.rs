@@ -20,7 +20,7 @@ use trysail_tests::{
 };
 
 /// Time until a killed cluster is gone, on a busy computer.
-const END_TIME: Duration = Duration::from_mins(1);
+const END_TIME: Duration = Duration::from_mins(5);
 
 /// One test at a time: the last one expects that nobody else takes the number of the cluster that it killed.
 fn turn() -> MutexGuard<'static, ()> {
@@ -112,7 +112,7 @@ fn kill(pid: &str) -> Result<()> {
 /// A process of its own that runs a cluster with a pod; its directory.
 fn start_runner() -> Result<(Child, PathBuf)> {
     let script = "kubectl run pod --image $0 --image-pull-policy Never --command -- sleep infinity >&2 \
-                  && kubectl wait --for=condition=Ready pod/pod --timeout=120s >&2 \
+                  && kubectl wait --for=condition=Ready pod/pod --timeout=300s >&2 \
                   && echo \"$TRYSAIL_CLUSTER\" && exec sleep infinity";
     let mut runner = Command::new(env!("CARGO_BIN_EXE_cluster"))
         .args(["--nodes", "2", "sh", "-c", script, BUSYBOX])

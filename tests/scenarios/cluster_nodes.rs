@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, TcpListener, UdpSocket},
     process::{Command, Stdio},
     sync::OnceLock,
+    thread,
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use trysail_tests::{
 };
 
 /// Time until a pod runs, on a busy computer.
-const POD_TIME: Duration = Duration::from_mins(2);
+const POD_TIME: Duration = Duration::from_mins(5);
 
 /// Seconds after which a connection that must not come about has not.
 const SILENCE: &str = "2";
@@ -83,7 +84,9 @@ fn both_nodes_are_ready_at_their_addresses() -> Result<()> {
 
 #[test]
 fn what_a_pod_writes_into_a_claim_is_read_below_the_kubelets_pods() -> Result<()> {
-    let Some(cluster) = cluster("what_a_pod_writes_into_a_claim_is_read_below_the_kubelets_pods")? else { return Ok(()) };
+    let Some(cluster) = cluster("what_a_pod_writes_into_a_claim_is_read_below_the_kubelets_pods")? else {
+        return Ok(());
+    };
     for node in cluster.nodes() {
         let name = format!("writer-{}", node.machine().name());
         let storage = json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } });
@@ -162,8 +165,11 @@ fn there_is_no_way_out() -> Result<()> {
     run(cluster, &pod("prisoner", "node2", "exec sleep infinity"))?;
     let listener = TcpListener::bind("0.0.0.0:0")?;
     let port = listener.local_addr()?.port();
+    // Who is connected is told so at once, by the end of the connection.
+    thread::spawn(move || listener.incoming().for_each(drop));
     let computer = IpAddr::V4(cluster.network().computer);
-    let connect = |address: IpAddr| format!("nc -w {SILENCE} {address} {port} </dev/null && echo connected || echo silence");
+    let connect =
+        |address: IpAddr| format!("nc -w {SILENCE} {address} {port} </dev/null && echo connected || echo silence");
     let node = cluster.nodes()[1].machine();
     let try_on_node = |address| node.shell(&format!("busybox {}", connect(address)));
     // The listener can be reached where there is a way: this computer is on the wire of the nodes.
@@ -172,6 +178,25 @@ fn there_is_no_way_out() -> Result<()> {
     if let Some(outer) = outer_address() {
         assert_eq!([try_on_node(outer)?, exec(cluster, "prisoner", &connect(outer))?], ["silence\n", "silence\n"]);
     }
+    Ok(())
+}
+
+/// This computer would answer a pod through its own gateway, so what a pod sends must not arrive. The request of a file by
+/// TFTP is a datagram that busybox can send; the name of the file tells who sent it.
+#[test]
+fn no_datagram_of_a_pod_arrives_at_this_computer() -> Result<()> {
+    let Some(cluster) = cluster("no_datagram_of_a_pod_arrives_at_this_computer")? else { return Ok(()) };
+    run(cluster, &pod("sender", "node1", "exec sleep infinity"))?;
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.set_read_timeout(Some(POD_TIME))?;
+    let (computer, port) = (cluster.network().computer, socket.local_addr()?.port());
+    let ask = |sender: &str| format!("timeout 1 busybox tftp -g -l /dev/null -r {sender} {computer} {port} 2>&1; true");
+    exec(cluster, "sender", &ask("pod"))?;
+    cluster.nodes()[0].machine().shell(&ask("node"))?;
+    let mut datagram = [0; 512];
+    let length = socket.recv(&mut datagram)?;
+    let name = datagram[..length].get(2..6).context("a request names a file")?;
+    assert_eq!(name, b"node");
     Ok(())
 }
 

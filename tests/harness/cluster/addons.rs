@@ -116,7 +116,8 @@ pub fn start(
     );
     let mut dns = node.command(kubernetes);
     dns.arg("coredns").arg("-conf").arg(write("Corefile", &corefile)?);
-    let paths = json!({ "nodePathMap": [{ "node": "DEFAULT_PATH_FOR_NON_LISTED_NODES", "paths": ["/var/lib/volumes"] }] });
+    let paths =
+        json!({ "nodePathMap": [{ "node": "DEFAULT_PATH_FOR_NON_LISTED_NODES", "paths": ["/var/lib/volumes"] }] });
     let mut volumes = node.command(provisioner);
     volumes
         .arg("start")

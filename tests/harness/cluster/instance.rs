@@ -24,7 +24,7 @@ const MAX_CLUSTERS: u8 = 8;
 const ROOT: &str = "/var/cache/trysail-clusters";
 
 /// Time until namespaces and their mounts are there, on a busy computer.
-const HOLD_TIME: Duration = Duration::from_mins(1);
+const HOLD_TIME: Duration = Duration::from_mins(5);
 
 /// A number that is taken, and a keeper that runs. Dropping it ends everything in its namespaces.
 #[derive(Debug)]

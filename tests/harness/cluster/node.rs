@@ -32,7 +32,7 @@ const CNI_PLUGINS: &str = "/usr/lib/cni";
 pub const BRIDGE: &str = "/usr/lib/cni/bridge";
 
 /// Time until containerd takes images, on a busy computer.
-const CONTAINERD_TIME: Duration = Duration::from_mins(1);
+const CONTAINERD_TIME: Duration = Duration::from_mins(5);
 
 /// One node of a cluster.
 #[derive(Debug)]
