@@ -169,8 +169,10 @@ fn cache() -> Result<PathBuf> {
 fn hash(source: &Path) -> Result<String> {
     let mut names = vec!["go.mod".to_owned(), "go.sum".to_owned()];
     for entry in fs::read_dir(source).with_context(|| format!("list {}", source.display()))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        names.extend(name.ends_with(".go").then_some(name));
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "go") {
+            names.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+        }
     }
     names[2..].sort();
     let mut hash = Sha256::new();

@@ -31,12 +31,12 @@ fn main() -> Result<ExitCode> {
         bail!("this computer cannot run a cluster");
     }
     let cluster = Cluster::start(ClusterOptions { nodes })?;
-    let code = run(&cluster, arguments)?;
+    let code = run(&cluster, &arguments)?;
     drop(cluster);
     Ok(ExitCode::from(code))
 }
 
-fn run(cluster: &Cluster, arguments: Vec<String>) -> Result<u8> {
+fn run(cluster: &Cluster, arguments: &[String]) -> Result<u8> {
     let mut command = if let Some((program, rest)) = arguments.split_first() {
         let mut command = guarded(Path::new(program));
         command.args(rest);
