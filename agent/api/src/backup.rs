@@ -84,7 +84,7 @@ pub struct BackupSpec {
     /// The order in which objects of a kind are taken: by kind a list of `namespace/name`, with commas between.
     #[schemars(extend("nullable" = true))]
     pub ordered_resources: Option<BTreeMap<String, String>>,
-    /// A ConfigMap with the rules for volumes.
+    /// A `ConfigMap` with the rules for volumes.
     pub resource_policy: Option<LocalReference>,
     /// Whether the data of CSI snapshots is moved to the location.
     #[schemars(extend("nullable" = true))]
@@ -92,7 +92,7 @@ pub struct BackupSpec {
     /// Whether snapshots of volumes are taken.
     #[schemars(extend("nullable" = true))]
     pub snapshot_volumes: Option<bool>,
-    /// Name of the BackupStorageLocation; the default one where absent.
+    /// Name of the `BackupStorageLocation`; the default one where absent.
     pub storage_location: Option<String>,
     /// How long the Backup is kept; 30 days where absent or zero.
     pub ttl: Option<Duration>,
@@ -101,7 +101,7 @@ pub struct BackupSpec {
     pub uploader_config: Option<BackupUploaderConfig>,
     /// Label whose equal values on claims put these into one group snapshot.
     pub volume_group_snapshot_label_key: Option<String>,
-    /// Names of VolumeSnapshotLocations.
+    /// Names of `VolumeSnapshotLocations`.
     pub volume_snapshot_locations: Option<Vec<String>>,
 }
 

@@ -27,7 +27,7 @@ use crate::{duration::Duration, time::Time, transfer::UploaderType, words::words
 )]
 #[serde(rename_all = "camelCase")]
 pub struct BackupRepositorySpec {
-    /// Name of the BackupStorageLocation.
+    /// Name of the `BackupStorageLocation`.
     pub backup_storage_location: String,
     /// How often it is pruned.
     pub maintenance_frequency: Duration,

@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions of all kinds, as the API server is given them.
+//! The `CustomResourceDefinitions` of all kinds, as the API server is given them.
 //!
 //! Those of `velero.io` equal the ones of Velero 1.18 in everything but their descriptions; a test compares them field by
 //! field with recorded ones.

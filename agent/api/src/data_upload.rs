@@ -36,7 +36,7 @@ use crate::{
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DataUploadSpec {
-    /// Name of the BackupStorageLocation.
+    /// Name of the `BackupStorageLocation`.
     pub backup_storage_location: String,
     /// Whether it is to be cancelled.
     pub cancel: Option<bool>,
@@ -70,7 +70,7 @@ pub struct CsiSnapshot {
     pub snapshot_class: Option<String>,
     /// Class of the volume that is made from it.
     pub storage_class: String,
-    /// Name of the VolumeSnapshot.
+    /// Name of the `VolumeSnapshot`.
     pub volume_snapshot: String,
 }
 

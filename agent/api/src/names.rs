@@ -6,29 +6,29 @@ use sha2::{Digest as _, Sha256};
 pub mod label {
     /// On all that belongs to a Backup, and on all restored objects: its name.
     pub const BACKUP_NAME: &str = "velero.io/backup-name";
-    /// On PodVolumeBackups and DeleteBackupRequests: UID of the Backup.
+    /// On `PodVolumeBackups` and `DeleteBackupRequests`: UID of the Backup.
     pub const BACKUP_UID: &str = "velero.io/backup-uid";
-    /// On PodVolumeRestores and all restored objects: name of the Restore.
+    /// On `PodVolumeRestores` and all restored objects: name of the Restore.
     pub const RESTORE_NAME: &str = "velero.io/restore-name";
-    /// On PodVolumeRestores: UID of the Restore.
+    /// On `PodVolumeRestores`: UID of the Restore.
     pub const RESTORE_UID: &str = "velero.io/restore-uid";
     /// On Backups: the Schedule that made them.
     pub const SCHEDULE_NAME: &str = "velero.io/schedule-name";
-    /// On Backups and BackupRepositories: the BackupStorageLocation.
+    /// On Backups and `BackupRepositories`: the `BackupStorageLocation`.
     pub const STORAGE_LOCATION: &str = "velero.io/storage-location";
-    /// On PodVolumeRestores: UID of the restored pod.
+    /// On `PodVolumeRestores`: UID of the restored pod.
     pub const POD_UID: &str = "velero.io/pod-uid";
-    /// On PodVolumeBackups and PodVolumeRestores: UID of the claim.
+    /// On `PodVolumeBackups` and `PodVolumeRestores`: UID of the claim.
     pub const PVC_UID: &str = "velero.io/pvc-uid";
-    /// On BackupRepositories: the namespace whose volumes it holds.
+    /// On `BackupRepositories`: the namespace whose volumes it holds.
     pub const VOLUME_NAMESPACE: &str = "velero.io/volume-namespace";
-    /// On BackupRepositories: the directory in which it lies.
+    /// On `BackupRepositories`: the directory in which it lies.
     pub const REPOSITORY_TYPE: &str = "velero.io/repository-type";
-    /// On maintenance Jobs: the BackupRepository.
+    /// On maintenance Jobs: the `BackupRepository`.
     pub const REPOSITORY_NAME: &str = "velero.io/repo-name";
-    /// On hosting pods: the PodVolumeBackup.
+    /// On hosting pods: the `PodVolumeBackup`.
     pub const POD_VOLUME_BACKUP: &str = "velero.io/pod-volume-backup";
-    /// On hosting pods, and on the ConfigMap of the restore helper: the PodVolumeRestore.
+    /// On hosting pods, and on the `ConfigMap` of the restore helper: the `PodVolumeRestore`.
     pub const POD_VOLUME_RESTORE: &str = "velero.io/pod-volume-restore";
     /// On transfers whose hosting pod is on its way.
     pub const EXPOSE_ON_GOING: &str = "velero.io/expose-on-going";
@@ -36,11 +36,11 @@ pub mod label {
     pub const EXCLUDE_FROM_BACKUP: &str = "velero.io/exclude-from-backup";
     /// On expired Backups that cannot be deleted: why, in one word.
     pub const GC_FAILURE: &str = "velero.io/gc-failure";
-    /// On ConfigMaps with settings of the server.
+    /// On `ConfigMaps` with settings of the server.
     pub const PLUGIN_CONFIG: &str = "velero.io/plugin-config";
-    /// On ConfigMaps that map storage classes.
+    /// On `ConfigMaps` that map storage classes.
     pub const CHANGE_STORAGE_CLASS: &str = "velero.io/change-storage-class";
-    /// On ConfigMaps that map images.
+    /// On `ConfigMaps` that map images.
     pub const CHANGE_IMAGE_NAME: &str = "velero.io/change-image-name";
     /// On claims: those with equal values are snapshotted together.
     pub const VOLUME_GROUP: &str = "velero.io/volume-group";
@@ -54,7 +54,7 @@ pub mod annotation {
     pub const BACKUP_VOLUMES: &str = "backup.velero.io/backup-volumes";
     /// On pods: volumes whose files are not read, with commas between.
     pub const BACKUP_VOLUMES_EXCLUDES: &str = "backup.velero.io/backup-volumes-excludes";
-    /// On PodVolumeBackups: name of the claim.
+    /// On `PodVolumeBackups`: name of the claim.
     pub const PVC_NAME: &str = "velero.io/pvc-name";
     /// On Backups: the longest time for the files of all volumes.
     pub const POD_VOLUME_TIMEOUT: &str = "velero.io/pod-volume-timeout";
@@ -102,7 +102,7 @@ pub mod own {
     pub const RESTORED_ONCE: &str = "trysail.io/restored-once";
     /// On Restores, with the value `true`: a Backup without a trusted signature is restored whole.
     pub const ALLOW_UNSIGNED: &str = "trysail.io/allow-unsigned";
-    /// On Restores: the ServiceAccount in whose name objects are made.
+    /// On Restores: the `ServiceAccount` in whose name objects are made.
     pub const SERVICE_ACCOUNT: &str = "trysail.io/service-account";
     /// On Restores: the paths to restore.
     pub const PATHS: &str = "trysail.io/paths";
@@ -112,13 +112,13 @@ pub mod own {
     pub const TIME_ZONE: &str = "trysail.io/time-zone";
     /// On Schedules: the longest time by which a Backup may be late on purpose.
     pub const JITTER: &str = "trysail.io/jitter";
-    /// On BackupStorageLocations: the root key that is trusted.
+    /// On `BackupStorageLocations`: the root key that is trusted.
     pub const ROOT_KEY: &str = "trysail.io/root-key";
-    /// On BackupStorageLocations: for whom new repositories are encrypted.
+    /// On `BackupStorageLocations`: for whom new repositories are encrypted.
     pub const RECIPIENTS: &str = "trysail.io/recipients";
     /// On claims and pods: patterns of files that are not read.
     pub const EXCLUDE: &str = "trysail.io/exclude";
-    /// On PodVolumeBackups: the keys for this volume, sealed for the node agent.
+    /// On `PodVolumeBackups`: the keys for this volume, sealed for the node agent.
     pub const TASK_KEYS: &str = "trysail.io/task-keys";
 }
 
@@ -126,7 +126,7 @@ pub mod own {
 pub mod finalizer {
     /// On Restores, until their files in the bucket are gone.
     pub const RESTORE: &str = "restores.velero.io/external-resources-finalizer";
-    /// On PodVolumeBackups and PodVolumeRestores, while they run.
+    /// On `PodVolumeBackups` and `PodVolumeRestores`, while they run.
     pub const POD_VOLUME: &str = "velero.io/pod-volume-finalizer";
 }
 
@@ -156,16 +156,16 @@ pub fn label_value(name: &str) -> String {
     format!("{}{}", &name[..kept], &hash[..HASH_DIGITS])
 }
 
-/// Name of the BackupRepository of a namespace in a location: `<namespace>-<location>-<type>`.
+/// Name of the `BackupRepository` of a namespace in a location: `<namespace>-<location>-<type>`.
 ///
-/// Source: Velero pkg/repository/backup_repo_op.go.
+/// Source: Velero `pkg/repository/backup_repo_op.go`.
 pub fn backup_repository(namespace: &str, location: &str, directory: &str) -> String {
     format!("{namespace}-{location}-{directory}")
 }
 
 /// Name of the Backup that a Schedule makes: `<schedule>-<yyyymmddhhmmss>` in UTC.
 ///
-/// Source: Velero pkg/apis/velero/v1/schedule_types.go.
+/// Source: Velero `pkg/apis/velero/v1/schedule_types.go`.
 pub fn scheduled_backup(schedule: &str, at: jiff::Timestamp) -> String {
     format!("{schedule}-{}", at.strftime("%Y%m%d%H%M%S"))
 }

@@ -36,7 +36,7 @@ use crate::{
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PodVolumeRestoreSpec {
-    /// Name of the BackupStorageLocation.
+    /// Name of the `BackupStorageLocation`.
     pub backup_storage_location: String,
     /// Whether it is to be cancelled.
     pub cancel: Option<bool>,

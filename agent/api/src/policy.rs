@@ -1,4 +1,4 @@
-//! Rules for volumes, as a ConfigMap holds them: which are left out, which are read file by file, which are snapshotted.
+//! Rules for volumes, as a `ConfigMap` holds them: which are left out, which are read file by file, which are snapshotted.
 //!
 //! The types and what is wrong with them are here. Which rule a volume meets is decided where volumes are known.
 //!
@@ -26,10 +26,10 @@ pub enum Error {
         /// What the policy says.
         found: String,
     },
-    /// A ConfigMap has exactly one key with a policy.
+    /// A `ConfigMap` has exactly one key with a policy.
     #[error("illegal resource policies {name}/{namespace} configmap: {count} keys instead of one")]
     Keys {
-        /// Name of the ConfigMap.
+        /// Name of the `ConfigMap`.
         name: String,
         /// Its namespace.
         namespace: String,
@@ -168,7 +168,7 @@ pub struct KindLists {
 }
 
 impl Policy {
-    /// Reads the policy of a ConfigMap.
+    /// Reads the policy of a `ConfigMap`.
     ///
     /// # Errors
     /// More or fewer than one key, and all that [`Policy::parse`] refuses.

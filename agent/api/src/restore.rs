@@ -67,10 +67,10 @@ pub struct RestoreSpec {
     /// Whether Services keep the node ports that were given to them.
     #[schemars(extend("nullable" = true))]
     pub preserve_node_ports: Option<bool>,
-    /// A ConfigMap with changes to make to restored objects.
+    /// A `ConfigMap` with changes to make to restored objects.
     #[schemars(extend("nullable" = true))]
     pub resource_modifier: Option<LocalReference>,
-    /// A ConfigMap with rules for volumes.
+    /// A `ConfigMap` with rules for volumes.
     #[schemars(extend("nullable" = true))]
     pub resource_policy: Option<LocalReference>,
     /// Whether volumes are restored.

@@ -1,4 +1,4 @@
-//! From the schema that schemars derives to the structural schema that a CustomResourceDefinition holds.
+//! From the schema that schemars derives to the structural schema that a `CustomResourceDefinition` holds.
 //!
 //! Go and Rust differ in what is optional: a Go field may be absent and yet not be null. So `Option` says only that a
 //! field may be absent here, and a field that may be null says `nullable` in an attribute of its own.

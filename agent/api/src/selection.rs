@@ -73,7 +73,7 @@ impl Selection {
 
     /// Whether every name is taken, known or not: nothing is excluded, and at most `*` is included.
     ///
-    /// Source: Velero pkg/util/collections/includes_excludes.go, `IncludeEverything`.
+    /// Source: Velero `pkg/util/collections/includes_excludes.go`, `IncludeEverything`.
     pub fn is_everything(&self) -> bool {
         let all = match &self.included[..] {
             [] => true,
@@ -135,7 +135,7 @@ impl Kinds {
 
     /// Whether objects of a cluster-scoped kind are taken, given the namespaces that are.
     ///
-    /// Source: Velero pkg/util/collections/includes_excludes.go, `ShouldInclude` of both filters.
+    /// Source: Velero `pkg/util/collections/includes_excludes.go`, `ShouldInclude` of both filters.
     pub fn has_cluster_scoped(&self, kind: &str, namespaces: &Selection) -> bool {
         match self {
             Self::Unscoped { cluster: Some(false), .. } => false,
@@ -216,8 +216,8 @@ mod tests {
         assert_eq!(error.pattern, "ns-[a");
     }
 
-    fn kinds(spec: BackupSpec) -> Kinds {
-        Kinds::of(&spec).unwrap()
+    fn kinds(spec: &BackupSpec) -> Kinds {
+        Kinds::of(spec).unwrap()
     }
 
     #[test]
@@ -231,14 +231,14 @@ mod tests {
         assert_eq!(taken(&unscoped(None)), [true, false, false]);
         assert_eq!(taken(&unscoped(Some(true))), [true; 3]);
         assert_eq!(taken(&unscoped(Some(false))), [false; 3]);
-        assert_eq!(taken(&kinds(BackupSpec::default())), [true, false, false]);
+        assert_eq!(taken(&kinds(&BackupSpec::default())), [true, false, false]);
         let listed = list("storageclasses.storage.k8s.io");
         let included = BackupSpec { included_cluster_scoped_resources: listed.clone(), ..BackupSpec::default() };
-        assert_eq!(taken(&kinds(included)), [true; 3]);
+        assert_eq!(taken(&kinds(&included)), [true; 3]);
         let excluded = BackupSpec { excluded_cluster_scoped_resources: listed, ..BackupSpec::default() };
-        assert_eq!(taken(&kinds(excluded)), [false; 3]);
+        assert_eq!(taken(&kinds(&excluded)), [false; 3]);
         let narrowed = BackupSpec { included_namespace_scoped_resources: list("pods"), ..BackupSpec::default() };
-        assert_eq!(taken(&kinds(narrowed)), [false; 3]);
+        assert_eq!(taken(&kinds(&narrowed)), [false; 3]);
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
             (BackupSpec { include_cluster_resources: Some(false), ..BackupSpec::default() }, false),
         ];
         for (spec, expected) in rows {
-            assert_eq!(kinds(spec.clone()).has_cluster_scoped("namespaces", &some), expected, "{spec:?}");
+            assert_eq!(kinds(&spec).has_cluster_scoped("namespaces", &some), expected, "{spec:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is wrong with a spec, in sentences for `status.validationErrors`: all problems at once, in Velero's words where
 //! it has any.
 //!
-//! Only what the object says by itself is judged. Whether a location or a ConfigMap exists needs a cluster.
+//! Only what the object says by itself is judged. Whether a location or a `ConfigMap` exists needs a cluster.
 
 mod backup;
 mod lists;
@@ -16,7 +16,7 @@ use crate::{cron::Cadence, schedule::ScheduleSpec};
 
 /// What is wrong with a Schedule: its time, and nothing of its template, which is judged when a Backup is made of it.
 ///
-/// Source: Velero pkg/controller/schedule_controller.go.
+/// Source: Velero `pkg/controller/schedule_controller.go`.
 pub fn schedule(spec: &ScheduleSpec) -> Vec<String> {
     if spec.schedule.is_empty() {
         return vec!["Schedule must be a non-empty valid Cron expression".to_owned()];

@@ -24,7 +24,7 @@ use crate::words::words;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeRestoreSpec {
-    /// Name of the BackupStorageLocation; the default one where absent.
+    /// Name of the `BackupStorageLocation`; the default one where absent.
     pub backup_storage_location: Option<String>,
     /// Name of the Secret with the age identity that opens the repository.
     pub identity_secret: Option<String>,

@@ -1,6 +1,6 @@
 //! Closed lists of words: an enum whose every variant has exactly one spelling on the wire.
 //!
-//! The macro exists because schemars describes a documented enum as `oneOf` constants, where a CustomResourceDefinition
+//! The macro exists because schemars describes a documented enum as `oneOf` constants, where a `CustomResourceDefinition`
 //! must say `enum`.
 
 /// Declares an enum with its words, its place in a schema (`type: string` and `enum`), and the list of all its variants.

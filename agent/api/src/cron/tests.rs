@@ -70,8 +70,8 @@ fn schedules_mean_what_they_mean_to_velero() {
         let ours = if error.is_none() { next(schedule, after, theirs.len()) } else { Vec::new() };
         if (&error, &ours) != (their_error, theirs) {
             different.push((schedule.as_str(), after.as_str()));
-            shown +=
-                &format!("{schedule:?} after {after}: robfig {their_error:?} {theirs:?}, ours {error:?} {ours:?}\n");
+            let answers = format!("robfig {their_error:?} {theirs:?}, ours {error:?} {ours:?}");
+            shown.extend([schedule, " after ", after, ": ", &answers, "\n"]);
         }
     }
     assert_eq!(different, DIFFERENT.map(|(schedule, after, _)| (schedule, after)), "\n{shown}");

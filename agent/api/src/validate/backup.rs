@@ -10,7 +10,7 @@ use crate::{
 
 /// All problems of a Backup's spec. Empty where there are none.
 ///
-/// Source: Velero pkg/controller/backup_controller.go, `prepareBackupRequest`. What Velero finds out later, while it
+/// Source: Velero `pkg/controller/backup_controller.go`, `prepareBackupRequest`. What Velero finds out later, while it
 /// collects objects, is found out here: label selectors that Kubernetes refuses, and a policy of another kind.
 pub fn backup(spec: &BackupSpec) -> Vec<String> {
     let mut problems = Vec::new();
@@ -62,7 +62,7 @@ pub(super) fn selectors(of: &str, one: Option<&LabelSelector>, any: Option<&[Lab
     problems
 }
 
-/// What is wrong with a reference that must be to a ConfigMap.
+/// What is wrong with a reference that must be to a `ConfigMap`.
 pub(super) fn config_map(field: &str, reference: &LocalReference) -> Option<String> {
     let is_right = reference.kind.eq_ignore_ascii_case("configmap");
     (!is_right).then(|| format!("{field}: kind {:?} is not supported, only \"configmap\" is", reference.kind))

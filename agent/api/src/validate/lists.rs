@@ -1,6 +1,6 @@
 //! Lists of what is included and excluded: whether they say anything that can be.
 //!
-//! Source: Velero pkg/util/collections/includes_excludes.go and pkg/util/wildcard/expand.go.
+//! Source: Velero `pkg/util/collections/includes_excludes.go` and pkg/util/wildcard/expand.go.
 
 use std::collections::BTreeSet;
 

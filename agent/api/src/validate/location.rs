@@ -1,11 +1,11 @@
-//! What is wrong with the spec of a BackupStorageLocation, as far as it says so itself.
+//! What is wrong with the spec of a `BackupStorageLocation`, as far as it says so itself.
 
 use crate::backup_storage_location::BackupStorageLocationSpec;
 
 /// All problems of a location's spec, each beginning with the field.
 ///
 /// Velero has no such step: its plugin refuses, and the message of the location says so.
-/// Source of the rule for buckets: Velero pkg/persistence/object_store.go (a bucket has no `/`, unless it is an ARN).
+/// Source of the rule for buckets: Velero `pkg/persistence/object_store.go` (a bucket has no `/`, unless it is an ARN).
 pub fn location(spec: &BackupStorageLocationSpec) -> Vec<String> {
     let mut problems = Vec::new();
     let bucket = &spec.object_storage.bucket;

@@ -8,7 +8,7 @@ use crate::{hook::Container, restore::RestoreSpec};
 
 /// Kinds that no Restore brings back; the server adds them to `excludedResources`.
 ///
-/// Source: Velero pkg/controller/restore_controller.go.
+/// Source: Velero `pkg/controller/restore_controller.go`.
 pub const NON_RESTORABLE: [&str; 9] = [
     "nodes",
     "events",
@@ -23,7 +23,7 @@ pub const NON_RESTORABLE: [&str; 9] = [
 
 /// All problems of a Restore's spec as a user wrote it, before the server fills in what is empty.
 ///
-/// Source: Velero pkg/controller/restore_controller.go, `validateAndComplete`.
+/// Source: Velero `pkg/controller/restore_controller.go`, `validateAndComplete`.
 pub fn restore(spec: &RestoreSpec) -> Vec<String> {
     let included = spec.included_resources.as_deref().unwrap_or_default();
     let never = NON_RESTORABLE.iter().filter(|kind| included.iter().any(|i| i == *kind));

@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions equal those of stock Velero 1.18, field by field, but for their descriptions.
+//! The `CustomResourceDefinitions` equal those of stock Velero 1.18, field by field, but for their descriptions.
 
 use std::{collections::BTreeMap, fs};
 

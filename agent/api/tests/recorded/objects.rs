@@ -43,7 +43,9 @@ fn round(kind: &str, value: &Value) -> Result<Value, String> {
 fn collect(value: Value, from: &str, into: &mut Vec<(String, Value)>) {
     if value["kind"] == "List" {
         let Value::Array(items) = value["items"].clone() else { return };
-        items.into_iter().for_each(|item| collect(item, from, into));
+        for item in items {
+            collect(item, from, into);
+        }
     } else if value["apiVersion"].as_str().is_some_and(|version| version.starts_with("velero.io/")) {
         into.push((from.to_owned(), value));
     }
@@ -64,7 +66,9 @@ fn recorded(golden: &Path) -> Vec<(String, Value)> {
                 Some("yaml") => {
                     let text = fs::read_to_string(&path).unwrap();
                     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-                    documents.into_iter().for_each(|document| collect(document, &name, &mut found));
+                    for document in documents {
+                        collect(document, &name, &mut found);
+                    }
                 }
                 Some("jsonl") => {
                     for line in fs::read_to_string(&path).unwrap().lines() {
