@@ -291,7 +291,11 @@ async fn meta_packs_that_many_snapshots_share_are_fetched_once() {
         let report = check(&repository, &options, &|_| ()).await.expect("whole");
         assert_eq!((report.snapshots, report.findings.as_slice()), (SNAPSHOTS.unsigned_abs(), &[][..]));
         let mut fetched = BTreeMap::new();
-        for call in recorded.take().into_iter().filter(|c| c.key.starts_with(layout::packs_prefix(PackKind::Meta))) {
+        for call in recorded
+            .take()
+            .into_iter()
+            .filter(|c| c.op == Op::Get && c.key.starts_with(layout::packs_prefix(PackKind::Meta)))
+        {
             *fetched.entry(call.key).or_insert(0) += 1;
         }
         let stored = made.objects().await.into_iter().map(|(key, _)| key.to_string());
