@@ -22,6 +22,10 @@ enum Outcome {
     Damaged,
 }
 
+/// Threads that read and write files of a store and decrypt. The allocator keeps freed packs for each thread that had them, so
+/// more threads mean more memory.
+const BLOCKING_THREADS_MAX: usize = 4;
+
 fn main() -> ExitCode {
     let args = args::Args::parse();
     let level = if args.shared.quiet { "error" } else { "warn" };
@@ -34,7 +38,11 @@ fn main() -> ExitCode {
         .without_time()
         .with_target(false)
         .init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build();
     let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| command::run(args, runtime.handle()));
     let outcome = outcome.and_then(|outcome| output::flush().map(|()| outcome));
     match outcome {

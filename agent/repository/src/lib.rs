@@ -1,4 +1,5 @@
 //! A deduplicating, verifiable object repository.
+mod buffer;
 pub mod check;
 pub mod commit;
 pub mod config;

@@ -18,7 +18,10 @@ use chacha20poly1305::{
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
-use crate::keys::{SealKey, StateKey};
+use crate::{
+    buffer::capacity,
+    keys::{SealKey, StateKey},
+};
 
 const VERSION: &[u8] = b"age-encryption.org/v1\n";
 /// Plain bytes of one chunk of an age payload. Source: age v1, STREAM.
@@ -280,7 +283,7 @@ impl Opened {
     pub fn decrypt(&self, plain: Range<u64>, ciphertext: &[u8], total: u64) -> Result<Bytes, Error> {
         let first = plain.start / CHUNK;
         let last = total.saturating_sub(1) / CHUNK;
-        let mut bytes = Vec::with_capacity(ciphertext.len());
+        let mut bytes = Vec::with_capacity(capacity(ciphertext.len()));
         for (number, chunk) in (first..).zip(ciphertext.chunks(usize::try_from(CHUNK + TAG).unwrap_or(usize::MAX))) {
             let (chunk, tag) = chunk.split_last_chunk::<16>().ok_or(Error::Damaged("it is cut short"))?;
             let mut nonce = [0; 12];

@@ -25,6 +25,7 @@ use rustix::{
 };
 
 use super::{Created, Error, ErrorKind, Key, OBJECT_BYTES_MAX, ObjectStore, Page, Result, limits};
+use crate::buffer::capacity;
 
 /// Mode of directories: what is backed up is nobody else's to read.
 const DIRECTORY_MODE: Mode = Mode::RWXU;
@@ -116,7 +117,7 @@ impl Base {
             let detail = format!("a file of {size} bytes; the most is {OBJECT_BYTES_MAX}");
             return Err(Error::new(ErrorKind::Corrupt, key, detail));
         }
-        let mut body = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        let mut body = Vec::with_capacity(capacity(usize::try_from(size).unwrap_or_default()));
         // One byte more than the limit shows a file that grows while it is read.
         file.take(size + 1).read_to_end(&mut body).map_err(|error| read_failure(key, &error))?;
         if body.len() as u64 != size {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use trysail_repository::{
     Error, Result,
     frame::{self, Decompressor},
@@ -17,7 +18,10 @@ use super::plan::{Fetch, Wanted, fetches};
 #[derive(Debug, Default)]
 pub(crate) struct Fetched(Vec<(Fetch, Result<Bytes>)>);
 
-/// Fetches what these parts of frames are in, all ranges at once.
+/// Ranges of one window that are fetched and decrypted at once.
+const RANGES_AT_ONCE: usize = 4;
+
+/// Fetches what these parts of frames are in.
 pub(super) async fn fetch(reader: Arc<PackReader>, wanted: Vec<Wanted>) -> Fetched {
     let ranges = fetches(wanted.iter()).into_iter().map(|fetch| {
         let reader = reader.clone();
@@ -26,7 +30,7 @@ pub(super) async fn fetch(reader: Arc<PackReader>, wanted: Vec<Wanted>) -> Fetch
             (fetch, answer)
         }
     });
-    Fetched(futures::future::join_all(ranges).await)
+    Fetched(stream::iter(ranges).buffered(RANGES_AT_ONCE).collect().await)
 }
 
 /// Refuses identities that open the file table but no content, before anything is made in the target.

@@ -5,7 +5,10 @@ use std::{error::Error as _, fmt::Write as _, time::Duration};
 use bytes::{Bytes, BytesMut};
 
 use super::S3Settings;
-use crate::store::{Error, ErrorKind, Result};
+use crate::{
+    buffer::capacity,
+    store::{Error, ErrorKind, Result},
+};
 
 /// Time to reach the host: several lost SYNs on a slow line.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -116,7 +119,7 @@ pub(super) async fn read(name: &str, mut response: reqwest::Response, most: u64)
     }
     let end = tokio::time::Instant::now() + request_time(expected.unwrap_or(most));
     let mut body =
-        BytesMut::with_capacity(expected.and_then(|length| usize::try_from(length).ok()).unwrap_or_default());
+        BytesMut::with_capacity(capacity(expected.and_then(|length| usize::try_from(length).ok()).unwrap_or_default()));
     loop {
         let left = end.saturating_duration_since(tokio::time::Instant::now());
         let Some(piece) = within(name, IDLE_TIME.min(left), response.chunk()).await? else { return Ok(body.freeze()) };
