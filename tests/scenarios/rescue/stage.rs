@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
 use tempfile::TempDir;
 use trysail_repository::RESCUE_SCRIPT;
@@ -294,18 +295,24 @@ impl Stage {
         let rows = listed.as_array().context("a list")?.iter();
         rows.map(|row| {
             let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
-            let seconds: jiff::Timestamp = text("mtime").parse()?;
+            // A name that is not UTF-8 has its bytes beside it.
+            let bytes = |name: &str| -> Result<String> {
+                let exact =
+                    row[format!("{name}_bytes")].as_str().map(|bytes| BASE64_STANDARD.decode(bytes)).transpose()?;
+                Ok(show(&exact.unwrap_or_else(|| text(name).into_bytes())))
+            };
+            let time: jiff::Timestamp = text("mtime").parse()?;
             let mode = u64::from_str_radix(&text("mode"), 8)?;
             let size = row["size"].as_u64().unwrap_or(0);
             Ok(format!(
                 "{} {} {mode:o} {}:{} {} {size} {} {}",
-                text("path"),
+                bytes("path")?,
                 text("kind"),
                 row["uid"],
                 row["gid"],
-                seconds.as_second(),
+                time.as_nanosecond().div_euclid(1_000_000_000),
                 text("sha256"),
-                text("target")
+                bytes("target")?
             ))
         })
         .collect()
