@@ -1,4 +1,4 @@
-//! Which kinds of objects a cluster has: each once, in the version that the API server prefers.
+//! Which kinds of objects a cluster has that can be saved and restored: each once, in the version that the API server prefers.
 //!
 //! What the server says becomes a [`Catalog`]; that is a pure step. Which of the kinds a backup takes is not decided here.
 
@@ -17,8 +17,10 @@ use crate::{
     problem::{Place, Problems},
 };
 
-/// The verb without which a kind cannot be saved.
-const LIST: &str = "list";
+/// Verbs without which a kind cannot be saved, or not be restored: what is measured or computed lacks them.
+///
+/// Source: Velero pkg/discovery/helper.go, `filterByVerbs`.
+const VERBS: [&str; 4] = ["create", "delete", "get", "list"];
 
 /// What the API server says of a group that it could not ask itself.
 const STALE: &str = "Stale";
@@ -225,7 +227,8 @@ fn preferred(mut groups: Vec<Group>) -> (Catalog, Problems) {
                 warnings.add(Place::Backup, message);
             }
             for resource in version.resources {
-                if resource.verbs.iter().any(|verb| verb == LIST) && seen.insert(resource.plural.clone()) {
+                let can = |verb: &str| resource.verbs.iter().any(|own| own == verb);
+                if VERBS.into_iter().all(can) && seen.insert(resource.plural.clone()) {
                     own.push(Kind {
                         group: group.name.clone(),
                         version: version.name.clone(),
@@ -268,7 +271,7 @@ mod tests {
             kind: words[1].to_owned(),
             is_namespaced: !words.contains(&"cluster"),
             aliases: vec![words[1].to_lowercase()],
-            verbs: if words.contains(&"unlisted") { vec![] } else { vec![LIST.to_owned()] },
+            verbs: VERBS.iter().skip(usize::from(words.contains(&"computed"))).map(|v| (*v).to_owned()).collect(),
         }
     }
 
@@ -286,7 +289,7 @@ mod tests {
     }
 
     fn cluster() -> Catalog {
-        let core = ["configmaps ConfigMap", "persistentvolumes PersistentVolume cluster", "bindings Binding unlisted"];
+        let core = ["configmaps ConfigMap", "persistentvolumes PersistentVolume cluster", "componentstatuses ComponentStatus computed"];
         let more = ["events Event", "persistentvolumeclaims PersistentVolumeClaim", "pods Pod"];
         preferred(vec![
             group("events.k8s.io", &[("v1", &["events Event"])]),

@@ -183,18 +183,25 @@ impl Error {
         let mut line = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
+            let refusal = refusal(error);
             // An answer of the API server is its message; the rest of its display repeats fields.
-            let words = match error.downcast_ref::<kube::Error>() {
+            let words = match refusal {
                 Some(kube::Error::Api(status)) => status.message.clone(),
-                _ => error.to_string(),
+                Some(_) | None => error.to_string(),
             };
             if !line.ends_with(&words) {
                 line = format!("{line}: {words}");
             }
-            cause = error.downcast_ref::<kube::Error>().map_or_else(|| error.source(), |_| None);
+            // The client's errors hold the words of their causes.
+            cause = if refusal.is_some() { None } else { error.source() };
         }
         line
     }
+}
+
+/// The client's error; it stands in a box, which is an error of its own.
+fn refusal<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a kube::Error> {
+    error.downcast_ref::<Box<kube::Error>>().map(AsRef::as_ref).or_else(|| error.downcast_ref())
 }
 
 /// What a refusal of the API server means. Source: Kubernetes API conventions, HTTP status codes.

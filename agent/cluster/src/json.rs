@@ -8,7 +8,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// None that is known: a value of JSON can be written as JSON.
-pub fn canonical(mut object: Value) -> serde_json::Result<Vec<u8>> {
+pub(crate) fn canonical(mut object: Value) -> serde_json::Result<Vec<u8>> {
     object.sort_all_objects();
     let plain = serde_json::to_string(&object)?;
     let mut escaped = String::with_capacity(plain.len());

@@ -28,9 +28,6 @@ use crate::kind::Kind;
 /// Volumes whose content is objects of the cluster. Source: Velero pkg/util/podvolume/pod_volume.go.
 const OF_OBJECTS: [&str; 4] = ["configMap", "downwardAPI", "projected", "secret"];
 
-/// The volume of a directory of the node.
-const HOST_PATH: &str = "hostPath";
-
 /// How volumes with tokens of Kubernetes before 1.21 are called. Source: as above.
 const TOKEN: &str = "default-token";
 
@@ -286,8 +283,8 @@ impl Selection<'_> {
             if !volume_is_readable || !is_running(pod) || !volume.is_mounted {
                 return Ok(());
             }
-        } else if volume.properties.volume_type == HOST_PATH {
-            return Err(Reason::HostPath("that the pod names".to_owned()));
+        } else if let Some(path) = &volume.host_path {
+            return Err(Reason::HostPath(path.clone()));
         } else if !is_running(pod) {
             return Err(Reason::NotRunning(pod.phase.clone()));
         } else if !volume.is_mounted {
@@ -313,10 +310,10 @@ impl Selection<'_> {
             return true;
         }
         let counts_names = self.settings.default != Some(true);
-        match volume_type {
-            HOST_PATH => !(counts_names && is_named),
-            _ => volume.claim.is_none() && counts_names && !is_named && self.policy(volume, None).is_none(),
+        if volume.host_path.is_some() {
+            return !(counts_names && is_named);
         }
+        volume.claim.is_none() && counts_names && !is_named && self.policy(volume, None).is_none()
     }
 
     fn policy(&self, volume: &PodVolume, claim: Option<&Claim>) -> Option<ActionType> {
@@ -329,9 +326,8 @@ impl Selection<'_> {
 
     /// Whether somebody wants a volume read: the policy is asked first, then annotations and the default.
     fn wanted(&self, pod: &Pod, volume: &PodVolume, claim: Option<&Claim>) -> Result<(), Reason> {
-        match self.policy(volume, claim) {
-            Some(action) => return verdict(action),
-            None => {}
+        if let Some(action) = self.policy(volume, claim) {
+            return verdict(action);
         }
         let is_out = pod.opted_out.contains(&volume.name);
         let is_named = pod.asked.as_ref().map(|names| names.contains(&volume.name));
@@ -371,9 +367,8 @@ impl Selection<'_> {
     fn claim(&mut self, key: &(String, String), claim: &Claim) {
         let fate = self.decided.get(key).copied();
         let found = match fate {
-            Some(Fate::Taken) => return,
-            // Each pod that mounts it has said why.
-            Some(Fate::Refused) => return,
+            // Where it was refused, each pod that mounts it has said why.
+            Some(Fate::Taken | Fate::Refused) => return,
             Some(Fate::Wanted) => self.readable(claim),
             None => self.wanted_alone(claim).and_then(|()| self.readable(claim)),
         };

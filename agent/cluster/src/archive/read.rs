@@ -15,7 +15,7 @@ use tar::{EntryType, Header, PaxExtensions};
 use super::{BLOCK, OBJECT_BYTES_MAX, VERSION_PATH, path, path::ItemPath, write::checksum};
 use crate::error::{Error, Result};
 
-/// Files of an archive. Objects are there twice, so this is half as many of them.
+/// Files of an archive, each of which takes 16 bytes of memory. Objects are there twice, so this is half as many of them.
 pub const FILES_MAX: usize = 2_000_000;
 
 /// The longest path with its record: twice the longest names that Kubernetes has.

@@ -27,6 +27,9 @@ const QUOTED_CHARACTERS_MAX: usize = 500;
 /// How an API server says that a command ended with something else than 0. Source: Kubernetes, remote command protocol.
 const EXIT_CODE: &str = "ExitCode";
 
+/// And how that it ended with 0.
+const SUCCESS: &str = "Success";
+
 /// What a command said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Output {
@@ -117,12 +120,15 @@ async fn finish(mut process: AttachedProcess) -> Result<Output, String> {
     };
     process.join().await.map_err(|error| format!("the connection broke: {error}"))?;
     let Some(status) = status else { return Err("nobody said how it ended".to_owned()) };
-    if status.is_success() {
+    if status.status.as_deref() == Some(SUCCESS) {
         return Ok(output);
     }
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    let code = causes.into_iter().find(|cause| cause.reason == EXIT_CODE).map(|cause| cause.message.clone());
-    let ended = code.map_or(status.message, |code| format!("it ended with {code}"));
+    let causes = status.details.into_iter().flat_map(|details| details.causes).flatten();
+    let code = causes.into_iter().find(|cause| cause.reason.as_deref() == Some(EXIT_CODE));
+    let ended = match code.and_then(|cause| cause.message) {
+        Some(code) => format!("it ended with {code}"),
+        None => status.message.unwrap_or_else(|| "it failed".to_owned()),
+    };
     Err(match quoted(&output.stderr) {
         said if said.is_empty() => ended,
         said => format!("{ended}: {said}"),

@@ -45,6 +45,7 @@ pub(super) struct Pod {
 pub(super) struct PodVolume {
     pub(super) name: String,
     pub(super) claim: Option<String>,
+    pub(super) host_path: Option<String>,
     pub(super) is_mounted: bool,
     pub(super) properties: Properties,
 }
@@ -89,6 +90,7 @@ fn pod(namespace: String, name: String, object: &Value) -> Pod {
         let name = text(&volume["name"]);
         PodVolume {
             claim: claim_of(text(&object["metadata"]["name"]), volume),
+            host_path: volume["hostPath"]["path"].as_str().map(str::to_owned),
             is_mounted: mounted.contains(name),
             properties: Properties::of_pod_volume(volume),
             name: name.to_owned(),
