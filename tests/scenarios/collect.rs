@@ -119,7 +119,8 @@ fn fill(kubectl: &Kubectl) -> Result<()> {
         "accessModes": ["ReadWriteOnce"], "storageClassName": "fast", "volumeName": "pv-data",
         "resources": {"requests": {"storage": "1Gi"}},
     });
-    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata("data"), "spec": claim});
+    let claim =
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata("data"), "spec": claim});
     kubectl.apply_object(&claim)?;
     kubectl.apply_object(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata("till")}))?;
     let mount = json!([{"name": "data", "mountPath": "/data"}]);
@@ -192,7 +193,8 @@ fn a_stored_object_is_the_object_of_the_server_with_all_its_fields() -> Result<(
     fill(server.kubectl())?;
     let made = backup(&server, BackupSpec { included_namespaces: words("shop"), ..BackupSpec::default() })?;
     let stored = objects(&made.archive)?;
-    let get = |path: &str| stored.iter().find(|(found, _)| found == path).map(|(_, object)| object).context("not stored");
+    let get =
+        |path: &str| stored.iter().find(|(found, _)| found == path).map(|(_, object)| object).context("not stored");
     let live = |arguments: &[&str]| server.kubectl().get(&[arguments, &["--show-managed-fields"]].concat());
     let rows = [
         ("resources/things.example.org/namespaces/shop/one.json", ["things", "one", "-n", "shop"]),
@@ -263,15 +265,11 @@ fn what_a_spec_asks_for_in_vain_is_told() -> Result<()> {
         ..BackupSpec::default()
     };
     let made = backup(&server, spec)?;
-    assert_eq!(
-        messages(&made.collected.report.errors),
-        ["namespace nowhere of spec.includedNamespaces is not there"]
-    );
+    assert_eq!(messages(&made.collected.report.errors), ["namespace nowhere of spec.includedNamespaces is not there"]);
     let warnings = messages(&made.collected.report.warnings);
-    for expected in [
-        "spec.orderedResources: \"till\" is no name of pods",
-        "spec.orderedResources: pods shop/gone is not there",
-    ] {
+    for expected in
+        ["spec.orderedResources: \"till\" is no name of pods", "spec.orderedResources: pods shop/gone is not there"]
+    {
         assert!(warnings.contains(&expected), "{warnings:?}");
     }
     let first = objects(&made.archive)?.into_iter().next().map(|(path, _)| path);
@@ -290,7 +288,8 @@ fn a_list_of_many_pages_is_read_to_its_end() -> Result<()> {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     };
     let items: Vec<Value> = (0..MANY).map(one).collect();
-    kubectl.run_with(&["create", "-f", "-"], &json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
+    kubectl
+        .run_with(&["create", "-f", "-"], &json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
     let made = backup(&server, BackupSpec { included_namespaces: words("many"), ..BackupSpec::default() })?;
     let maps = names(&made.list, "v1/ConfigMap");
     assert_eq!(maps.iter().filter(|name| name.starts_with("many/m")).count(), MANY);

@@ -4,11 +4,11 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIGroup, APIResource, APIResourceList};
 use kube::{
     Client,
     core::discovery::v2::{APIGroupDiscovery, APIGroupDiscoveryList, APIResourceDiscovery},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIGroup, APIResource, APIResourceList};
 use trysail_api::backup::BackupSpec;
 
 use crate::{
@@ -136,9 +136,7 @@ impl Catalog {
 /// # Errors
 /// The server does not answer, or answers with something else.
 pub async fn discover(client: &Client) -> Result<(Catalog, Problems)> {
-    let fails = |path: &'static str| {
-        move |source| Error::Discover { path: path.to_owned(), source: Box::new(source) }
-    };
+    let fails = |path: &'static str| move |source| Error::Discover { path: path.to_owned(), source: Box::new(source) };
     let core = client.list_core_api_versions_aggregated().await.map_err(fails("/api"))?;
     let others = client.list_api_groups_aggregated().await.map_err(fails("/apis"))?;
     // A server that knows no aggregated discovery answers with lists of another shape, of which nothing is left here.
@@ -289,7 +287,11 @@ mod tests {
     }
 
     fn cluster() -> Catalog {
-        let core = ["configmaps ConfigMap", "persistentvolumes PersistentVolume cluster", "componentstatuses ComponentStatus computed"];
+        let core = [
+            "configmaps ConfigMap",
+            "persistentvolumes PersistentVolume cluster",
+            "componentstatuses ComponentStatus computed",
+        ];
         let more = ["events Event", "persistentvolumeclaims PersistentVolumeClaim", "pods Pod"];
         preferred(vec![
             group("events.k8s.io", &[("v1", &["events Event"])]),
@@ -328,10 +330,7 @@ mod tests {
         let (catalog, warnings) = preferred(vec![lost, group("", &[("v1", &["pods Pod"])])]);
         assert_eq!(names(&catalog), ["pods v1"]);
         let messages: Vec<&str> = warnings.kept().iter().map(|w| w.message.as_str()).collect();
-        assert_eq!(
-            messages,
-            ["kinds of API group metrics.k8s.io/v1beta1 may be missing: its server does not answer"]
-        );
+        assert_eq!(messages, ["kinds of API group metrics.k8s.io/v1beta1 may be missing: its server does not answer"]);
     }
 
     #[test]
@@ -354,10 +353,8 @@ mod tests {
     #[test]
     fn lists_of_a_spec_get_full_names_and_keep_what_nobody_knows() {
         let list = |words: &[&str]| Some(words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
-        let spec = BackupSpec {
-            included_resources: list(&["deployment", "unknown", "*.velero.io"]),
-            ..BackupSpec::default()
-        };
+        let spec =
+            BackupSpec { included_resources: list(&["deployment", "unknown", "*.velero.io"]), ..BackupSpec::default() };
         let resolved = cluster().resolve(&spec);
         assert_eq!(resolved.included_resources, list(&["deployments.apps", "unknown", "*.velero.io"]));
     }

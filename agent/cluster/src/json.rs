@@ -30,7 +30,8 @@ mod tests {
 
     #[test]
     fn keys_are_sorted_and_signs_of_markup_are_escaped() {
-        let object = json!({"b": [1, 1.5, null, true], "a": {"y": "<&>\u{2028}\u{e4}\"\\\n", "x": -9_007_199_254_740_993_i64}});
+        let object =
+            json!({"b": [1, 1.5, null, true], "a": {"y": "<&>\u{2028}\u{e4}\"\\\n", "x": -9_007_199_254_740_993_i64}});
         let expected = "{\"a\":{\"x\":-9007199254740993,\"y\":\"\\u003c\\u0026\\u003e\\u2028\u{e4}\\\"\\\\\\n\"},\"b\":[1,1.5,null,true]}";
         assert_eq!(String::from_utf8(canonical(object).unwrap()).unwrap(), expected);
     }

@@ -279,7 +279,8 @@ impl Selection<'_> {
             let claim = claim.ok_or(Reason::ClaimNotThere)?;
             self.decide(Some(key.clone()), Fate::Wanted);
             // What is wrong with the claim itself is told with the claim.
-            let volume_is_readable = self.readable(claim).is_ok_and(|volume| volume.is_none_or(|v| v.host_path.is_none()));
+            let volume_is_readable =
+                self.readable(claim).is_ok_and(|volume| volume.is_none_or(|v| v.host_path.is_none()));
             if !volume_is_readable || !is_running(pod) || !volume.is_mounted {
                 return Ok(());
             }

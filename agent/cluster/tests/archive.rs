@@ -115,7 +115,8 @@ fn equal_objects_make_equal_bytes() {
 #[test]
 fn a_name_that_is_no_part_of_a_path_is_not_stored() {
     for name in ["..", "a/b", "", "../../etc/passwd", "."] {
-        let item = Item::new(kind("", "configmaps", "ConfigMap", true), json!({"metadata": {"name": name, "namespace": "n"}}));
+        let item =
+            Item::new(kind("", "configmaps", "ConfigMap", true), json!({"metadata": {"name": name, "namespace": "n"}}));
         let error = Writer::new(Vec::new(), 0).unwrap().append(item).unwrap_err();
         assert_eq!(error.class(), Class::Invalid, "{name:?}: {error}");
     }
@@ -186,21 +187,77 @@ fn made_up_archives_are_refused_with_the_entry_and_the_reason() {
     let whole = Made::new().file(POD, b"{}");
     let plain = whole.0.clone();
     let rows = [
-        ("leads above", Made::new().file("resources/../../x", b"").ended(0), "archive: resources/../../x: its path leads elsewhere"),
-        ("is absolute", Made::new().file("/etc/passwd", b"").ended(0), "archive: /etc/passwd: its path leads elsewhere"),
-        ("is there twice", Made::new().file(POD, b"{}").file(POD, b"{}").ended(0), "archive: resources/pods/namespaces/a/p.json: it is there twice"),
-        ("is there twice in two spellings", Made::new().file(POD, b"{}").file(&format!("./{POD}"), b"{}").ended(0), "archive: resources/pods/namespaces/a/p.json: it is there twice"),
-        ("is a symbolic link", Made::new().entry(EntryType::Symlink, POD, b"", 0).ended(0), "archive: after metadata/version: an entry that is neither a file nor a directory"),
-        ("is a link", Made::new().entry(EntryType::Link, POD, b"", 0).ended(0), "archive: after metadata/version: an entry that is neither a file nor a directory"),
-        ("is a device", Made::new().entry(EntryType::Char, POD, b"", 0).ended(0), "archive: after metadata/version: an entry that is neither a file nor a directory"),
-        ("says that it is huge", Made::new().entry(EntryType::Regular, POD, b"", huge).ended(0), "archive: resources/pods/namespaces/a/p.json: 1099511627776 bytes are more than 33554432"),
-        ("has a huge record", Made::new().entry(EntryType::XHeader, "x", b"", huge).ended(0), "archive: metadata/version: 1099511627776 bytes are more than 4096"),
-        ("changes its size", Made::new().entry(EntryType::XHeader, "x", b"9 size=1\n", 9).file(POD, b"{}").ended(0), "archive: after metadata/version: a record that changes a size"),
-        ("has another version", Made(Vec::new()).file("metadata/version", b"2.0.0\n").ended(0), "archive: metadata/version: version \"2.0.0\" is not known; 1 is"),
-        ("goes on behind its end", gzip(&[plain.clone(), vec![0; 1024], b"more".to_vec()].concat()), "archive: after resources/pods/namespaces/a/p.json: something follows the end"),
-        ("ends with one empty block and more", gzip(&[plain.clone(), vec![0; 512], vec![1; 512]].concat()), "archive: after resources/pods/namespaces/a/p.json: something follows the end"),
+        (
+            "leads above",
+            Made::new().file("resources/../../x", b"").ended(0),
+            "archive: resources/../../x: its path leads elsewhere",
+        ),
+        (
+            "is absolute",
+            Made::new().file("/etc/passwd", b"").ended(0),
+            "archive: /etc/passwd: its path leads elsewhere",
+        ),
+        (
+            "is there twice",
+            Made::new().file(POD, b"{}").file(POD, b"{}").ended(0),
+            "archive: resources/pods/namespaces/a/p.json: it is there twice",
+        ),
+        (
+            "is there twice in two spellings",
+            Made::new().file(POD, b"{}").file(&format!("./{POD}"), b"{}").ended(0),
+            "archive: resources/pods/namespaces/a/p.json: it is there twice",
+        ),
+        (
+            "is a symbolic link",
+            Made::new().entry(EntryType::Symlink, POD, b"", 0).ended(0),
+            "archive: after metadata/version: an entry that is neither a file nor a directory",
+        ),
+        (
+            "is a link",
+            Made::new().entry(EntryType::Link, POD, b"", 0).ended(0),
+            "archive: after metadata/version: an entry that is neither a file nor a directory",
+        ),
+        (
+            "is a device",
+            Made::new().entry(EntryType::Char, POD, b"", 0).ended(0),
+            "archive: after metadata/version: an entry that is neither a file nor a directory",
+        ),
+        (
+            "says that it is huge",
+            Made::new().entry(EntryType::Regular, POD, b"", huge).ended(0),
+            "archive: resources/pods/namespaces/a/p.json: 1099511627776 bytes are more than 33554432",
+        ),
+        (
+            "has a huge record",
+            Made::new().entry(EntryType::XHeader, "x", b"", huge).ended(0),
+            "archive: metadata/version: 1099511627776 bytes are more than 4096",
+        ),
+        (
+            "changes its size",
+            Made::new().entry(EntryType::XHeader, "x", b"9 size=1\n", 9).file(POD, b"{}").ended(0),
+            "archive: after metadata/version: a record that changes a size",
+        ),
+        (
+            "has another version",
+            Made(Vec::new()).file("metadata/version", b"2.0.0\n").ended(0),
+            "archive: metadata/version: version \"2.0.0\" is not known; 1 is",
+        ),
+        (
+            "goes on behind its end",
+            gzip(&[plain.clone(), vec![0; 1024], b"more".to_vec()].concat()),
+            "archive: after resources/pods/namespaces/a/p.json: something follows the end",
+        ),
+        (
+            "ends with one empty block and more",
+            gzip(&[plain.clone(), vec![0; 512], vec![1; 512]].concat()),
+            "archive: after resources/pods/namespaces/a/p.json: something follows the end",
+        ),
         ("has a wrong sum", damage(plain, 3), "archive: after the beginning: a header whose sum is wrong"),
-        ("goes on with zeros for ever", whole.ended(4 << 20), "archive: after resources/pods/namespaces/a/p.json: too much follows the end"),
+        (
+            "goes on with zeros for ever",
+            whole.ended(4 << 20),
+            "archive: after resources/pods/namespaces/a/p.json: too much follows the end",
+        ),
     ];
     for (what, bytes, expected) in rows {
         let error = read(&bytes).unwrap_err();

@@ -136,8 +136,7 @@ fn what_cannot_be_read_in_an_annotation_is_told_and_has_its_default() {
 #[test]
 fn a_timeout_is_bounded_and_one_of_zero_is_none() {
     let timeout = |text: &str| {
-        let annotations =
-            json!({"pre.hook.backup.velero.io/command": "a", "pre.hook.backup.velero.io/timeout": text});
+        let annotations = json!({"pre.hook.backup.velero.io/command": "a", "pre.hook.backup.velero.io/timeout": text});
         only(planned(&pod(annotations), json!([]), Stage::Pre)).timeout
     };
     assert_eq!(["0s", "-5s", "10s", "9999h"].map(timeout), [TIMEOUT, TIMEOUT, Duration::from_secs(10), TIMEOUT_MAX]);

@@ -60,7 +60,8 @@ impl Properties {
     fn of_source(source: &Value) -> Self {
         let has = |field: &str| (!source[field].is_null()).then(|| &source[field]);
         Self {
-            nfs: has("nfs").map(|nfs| Nfs { server: text(&nfs["server"]).to_owned(), path: text(&nfs["path"]).to_owned() }),
+            nfs: has("nfs")
+                .map(|nfs| Nfs { server: text(&nfs["server"]).to_owned(), path: text(&nfs["path"]).to_owned() }),
             csi: has("csi").map(|csi| Csi {
                 driver: text(&csi["driver"]).to_owned(),
                 volume_attributes: strings(&csi["volumeAttributes"]),
@@ -96,7 +97,8 @@ fn meets(volume: &Properties, conditions: &Conditions) -> bool {
 /// rule to skip does not skip.
 fn is_within(capacity: Quantity, range: &str) -> bool {
     let side = |text: &str| if text.trim().is_empty() { Some(Quantity::default()) } else { Quantity::parse(text) };
-    let Some((Some(lower), Some(upper))) = range.split_once(',').map(|(lower, upper)| (side(lower), side(upper))) else {
+    let Some((Some(lower), Some(upper))) = range.split_once(',').map(|(lower, upper)| (side(lower), side(upper)))
+    else {
         return false;
     };
     (lower.is_zero() || lower <= capacity) && (upper.is_zero() || capacity <= upper)

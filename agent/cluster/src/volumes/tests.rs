@@ -78,8 +78,11 @@ fn under_each_default(annotations: Value) -> [Vec<String>; 3] {
 #[test]
 fn a_pod_without_annotations_has_its_claims_read_or_everything_or_nothing() {
     let not = |volume: &str, claim: &str| format!("volume {volume} (claim {claim}) of pod n/p is not saved: {NO_NAME}");
-    let expected =
-        [vec!["p:a".to_owned(), "p:b".into()], vec!["p:a".into(), "p:b".into(), "p:s".into()], vec![not("a", "one"), not("b", "two")]];
+    let expected = [
+        vec!["p:a".to_owned(), "p:b".into()],
+        vec!["p:a".into(), "p:b".into(), "p:s".into()],
+        vec![not("a", "one"), not("b", "two")],
+    ];
     assert_eq!(under_each_default(json!({})), expected);
 }
 
@@ -217,8 +220,9 @@ fn what_cannot_be_read_is_told_with_its_claim() {
 #[test]
 fn a_policy_is_stronger_than_annotations() {
     let rules = |action: &str| {
-        let text =
-            format!("version: v1\nvolumePolicies: [{{conditions: {{storageClass: [fast]}}, action: {{type: {action}}}}}]");
+        let text = format!(
+            "version: v1\nvolumePolicies: [{{conditions: {{storageClass: [fast]}}, action: {{type: {action}}}}}]"
+        );
         Some(Policy::parse(&text).unwrap())
     };
     let told_under = |annotations: Value, action: &str, value: Option<bool>| {
@@ -253,7 +257,8 @@ fn an_ephemeral_volume_is_a_claim_too() {
 fn a_task_says_everything_that_is_needed_to_read_it() {
     let mut claim = claim("one", local());
     claim[0].object["metadata"]["annotations"] = json!({"trysail.io/exclude": "*.log"});
-    let items = [vec![pod("p", json!({"trysail.io/exclude": "cache/**"}), &[mount("a", "one")])], claim.into()].concat();
+    let items =
+        [vec![pod("p", json!({"trysail.io/exclude": "cache/**"}), &[mount("a", "one")])], claim.into()].concat();
     let expected = VolumeTask {
         namespace: "n".to_owned(),
         source: Source::Pod { name: "p".to_owned(), uid: "p-uid".to_owned(), node: "node1".to_owned() },
