@@ -233,6 +233,8 @@ fn the_whole_cluster_becomes_an_archive_without_what_is_excluded() -> Result<()>
 fn labels_choose_objects_and_bring_what_these_need() -> Result<()> {
     let server = ApiServer::start()?;
     fill(server.kubectl())?;
+    // As in Velero, a namespace that is kept out by its label makes all others named ones.
+    server.kubectl().run(&["label", "namespace", "out", "velero.io/exclude-from-backup-"])?;
     let selectors = json!([{"matchLabels": {"app": "shop"}}, {"matchLabels": {"app": "none"}}]);
     let spec = BackupSpec { or_label_selectors: serde_json::from_value(selectors)?, ..BackupSpec::default() };
     let made = backup(&server, spec)?;
