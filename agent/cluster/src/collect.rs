@@ -226,7 +226,7 @@ impl Run<'_> {
                 // A kind of a group with a dot is not always a custom one.
                 Ok(None) if name.resource == resource::DEFINITIONS => {}
                 Ok(None) => {
-                    self.report.warnings.add(place, format!("{name} is needed by another object and not there"))
+                    self.report.warnings.add(place, format!("{name} is needed by another object and not there"));
                 }
                 Err(error) => self.report.error(place, &error),
             }

@@ -226,7 +226,10 @@ pub(crate) fn class_of(error: &kube::Error) -> Class {
 mod tests {
     use kube::core::Status;
 
-    use super::*;
+    use super::{
+        Class::{Denied, Invalid, Missing, Transient},
+        *,
+    };
 
     fn refused(code: u16) -> Error {
         let status = Status { message: "no".to_owned(), code, ..Status::default() };
@@ -242,7 +245,6 @@ mod tests {
     #[test]
     fn a_refusal_says_what_can_be_done() {
         let classes = [401, 403, 404, 405, 429, 500, 503].map(|code| refused(code).class());
-        use Class::{Denied, Invalid, Missing, Transient};
         assert_eq!(classes, [Denied, Denied, Missing, Invalid, Transient, Transient, Transient]);
     }
 }

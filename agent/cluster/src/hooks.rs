@@ -25,7 +25,7 @@ use crate::{
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest time of any hook; a day is no hook any more.
-pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub const TIMEOUT_MAX: Duration = Duration::from_hours(24);
 
 /// What an annotation's hook is called in logs. Source: Velero internal/hook/item_hook_handler.go.
 const FROM_ANNOTATION: &str = "<from-annotation>";

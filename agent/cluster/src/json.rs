@@ -15,11 +15,17 @@ pub(crate) fn canonical(mut object: Value) -> serde_json::Result<Vec<u8>> {
     // Outside of strings JSON has none of these characters, so all of them may be escaped.
     for character in plain.chars() {
         match character {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => escaped.push_str(&format!("\\u{:04x}", u32::from(character))),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => escaped.extend(escape(character)),
             other => escaped.push(other),
         }
     }
     Ok(escaped.into_bytes())
+}
+
+/// The six characters `\u` and four digits. All that are escaped are below U+10000.
+fn escape(character: char) -> impl Iterator<Item = char> {
+    let digits = [12, 8, 4, 0].map(|shift| char::from_digit((u32::from(character) >> shift) & 0xf, 16).unwrap_or('0'));
+    ['\\', 'u'].into_iter().chain(digits)
 }
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ mod tests {
     use super::*;
     use crate::kind::tests::kind;
 
+    #[allow(clippy::needless_pass_by_value, reason = "values are handed over as they are written in tables")]
     /// A bound claim with fields of its own merged in.
     fn claim(labels: Value, spec: Value) -> Item {
         let mut object = json!({

@@ -333,10 +333,9 @@ impl Selection<'_> {
         let is_out = pod.opted_out.contains(&volume.name);
         let is_named = pod.asked.as_ref().map(|names| names.contains(&volume.name));
         match (self.settings.default, is_named) {
-            (Some(false), Some(true)) | (None, Some(true)) => Ok(()),
-            (Some(false), Some(false) | None) | (None, Some(false)) => Err(Reason::NotNamed),
+            (Some(false) | None, Some(false)) | (Some(false), None) => Err(Reason::NotNamed),
             (Some(true), _) | (None, None) if is_out => Err(Reason::OptedOut),
-            (Some(true), _) | (None, None) => Ok(()),
+            (Some(true), _) | (None, None) | (Some(false) | None, Some(true)) => Ok(()),
         }
     }
 

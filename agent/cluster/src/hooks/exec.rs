@@ -123,7 +123,7 @@ async fn finish(mut process: AttachedProcess) -> Result<Output, String> {
     if status.status.as_deref() == Some(SUCCESS) {
         return Ok(output);
     }
-    let causes = status.details.into_iter().flat_map(|details| details.causes).flatten();
+    let causes = status.details.into_iter().filter_map(|details| details.causes).flatten();
     let code = causes.into_iter().find(|cause| cause.reason.as_deref() == Some(EXIT_CODE));
     let ended = match code.and_then(|cause| cause.message) {
         Some(code) => format!("it ended with {code}"),

@@ -1,5 +1,7 @@
 //! Each rule in a sentence.
 
+#![allow(clippy::needless_pass_by_value, reason = "values are handed over as they are written in tables")]
+
 use serde_json::json;
 
 use super::*;

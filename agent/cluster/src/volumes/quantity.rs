@@ -40,7 +40,7 @@ fn unit(suffix: &str) -> Option<(i128, i128)> {
     const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     const DECIMAL: [&str; 6] = ["k", "M", "G", "T", "P", "E"];
     const SMALL: [&str; 3] = ["m", "u", "n"];
-    let place = |units: &[&str]| units.iter().position(|unit| *unit == suffix).map(|place| place as u32 + 1);
+    let place = |units: &[&str]| (1_u32..).zip(units).find(|(_, unit)| **unit == suffix).map(|(place, _)| place);
     if suffix.is_empty() {
         return Some((1, 1));
     }

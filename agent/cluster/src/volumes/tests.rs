@@ -1,5 +1,7 @@
 //! Each rule in a sentence.
 
+#![allow(clippy::needless_pass_by_value, reason = "values are handed over as they are written in tables")]
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -44,7 +46,9 @@ fn local() -> Value {
 
 fn chosen(items: &[Item], settings: &Settings) -> Selected {
     let mut seen = Seen::default();
-    items.iter().for_each(|item| seen.observe(item));
+    for item in items {
+        seen.observe(item);
+    }
     select(&seen, settings)
 }
 
