@@ -19,7 +19,7 @@ use crate::{
 
 /// Verbs without which a kind cannot be saved, or not be restored: what is measured or computed lacks them.
 ///
-/// Source: Velero pkg/discovery/helper.go, `filterByVerbs`.
+/// Source: Velero `pkg/discovery/helper.go`, `filterByVerbs`.
 const VERBS: [&str; 4] = ["create", "delete", "get", "list"];
 
 /// What the API server says of a group that it could not ask itself.
@@ -27,12 +27,12 @@ const STALE: &str = "Stale";
 
 /// Kinds of the core group that come first, so that pods are followed by what belongs to them.
 ///
-/// Source: Velero pkg/backup/item_collector.go, `coreGroupResourcePriority`.
+/// Source: Velero `pkg/backup/item_collector.go`, `coreGroupResourcePriority`.
 const FIRST: [&str; 3] = ["pods", "persistentvolumeclaims", "persistentvolumes"];
 
 /// Kinds that are served twice under one name: the name, the group that counts, and the group that is left out beside it.
 ///
-/// Source: Velero pkg/backup/backup.go, cohabitating resources.
+/// Source: Velero `pkg/backup/backup.go`, cohabitating resources.
 const SERVED_TWICE: [(&str, &str, &str); 5] = [
     ("daemonsets", "apps", "extensions"),
     ("deployments", "apps", "extensions"),
@@ -101,7 +101,7 @@ impl Catalog {
     /// A spec whose lists of kinds hold full names. What no kind is called by stays as it is: an inclusion of nothing
     /// must not become one of everything, and patterns are compared with full names later.
     ///
-    /// Source: Velero pkg/util/collections/includes_excludes.go, `GetResourceIncludesExcludes`.
+    /// Source: Velero `pkg/util/collections/includes_excludes.go`, `GetResourceIncludesExcludes`.
     pub fn resolve(&self, spec: &BackupSpec) -> BackupSpec {
         let mut spec = spec.clone();
         let lists = [

@@ -21,13 +21,13 @@ use crate::{
     select::resource,
 };
 
-/// The longest time of a hook that says none. Source: Velero pkg/podexec/pod_command_executor.go.
+/// The longest time of a hook that says none. Source: Velero `pkg/podexec/pod_command_executor.go`.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest time of any hook; a day is no hook any more.
 pub const TIMEOUT_MAX: Duration = Duration::from_hours(24);
 
-/// What an annotation's hook is called in logs. Source: Velero internal/hook/item_hook_handler.go.
+/// What an annotation's hook is called in logs. Source: Velero `internal/hook/item_hook_handler.go`.
 const FROM_ANNOTATION: &str = "<from-annotation>";
 
 /// When hooks run.
@@ -58,7 +58,7 @@ impl PodHook {
     /// Whether a failure stops the hooks that follow, and the pod. Only the word `Fail` does. Velero's documents call it
     /// the default, and its code acts as if the default were `Continue`: manifests are tried against the code.
     ///
-    /// Source: Velero internal/hook/item_hook_handler.go, `HandleHooks`.
+    /// Source: Velero `internal/hook/item_hook_handler.go`, `HandleHooks`.
     pub fn stops(&self) -> bool {
         self.on_error == Some(OnError::Fail)
     }

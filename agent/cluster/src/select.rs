@@ -125,7 +125,7 @@ impl Rules {
     /// Whether a namespace is part of the backup without any of its objects: it is active, and its labels or its name
     /// select it. Where only labels say what is taken, a name does not.
     ///
-    /// Source: Velero pkg/backup/item_collector.go, `nsTracker.init`.
+    /// Source: Velero `pkg/backup/item_collector.go`, `nsTracker.init`.
     fn chooses(&self, namespace: &Item) -> bool {
         if text(&namespace.object["status"]["phase"]) != "Active" {
             return false;
@@ -182,7 +182,7 @@ impl Rules {
     /// Why an object stays out; none if it is taken. What another object needs is asked neither for the selectors nor,
     /// where it is cluster-scoped, for the rules that keep such objects from coming by themselves.
     ///
-    /// Source: Velero pkg/backup/item_backupper.go, `itemInclusionChecks`.
+    /// Source: Velero `pkg/backup/item_backupper.go`, `itemInclusionChecks`.
     pub fn refusal(&self, item: &Item, found: Found) -> Option<Refusal> {
         if excludes(item) {
             return Some(Refusal::Label);
@@ -255,7 +255,7 @@ pub struct Bindings {
 }
 
 impl Bindings {
-    /// Takes note of a ClusterRoleBinding: its accounts need it and the role that it gives.
+    /// Takes note of a `ClusterRoleBinding`: its accounts need it and the role that it gives.
     pub fn add(&mut self, binding: &Value) {
         for subject in list(&binding["subjects"]) {
             if text(&subject["kind"]) != "ServiceAccount" {

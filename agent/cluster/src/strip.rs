@@ -15,7 +15,7 @@ const VELERO: &str = "velero.io/";
 
 /// Labels that an earlier backup or restore left on a claim, whatever their values.
 ///
-/// Source: Velero pkg/backup/actions/backup_pv_action.go.
+/// Source: Velero `pkg/backup/actions/backup_pv_action.go`.
 const LEFT_OVER: [&str; 3] =
     [label::RESTORE_NAME, "backup.velero.io/must-include-additional-items", "velero.io/volume-snapshot-name"];
 
@@ -24,7 +24,7 @@ const LEFT_OVER: [&str; 3] =
 /// Of a claim that is bound: `dataSource` and `dataSourceRef` go, since its data comes from the backup; so does the
 /// `selector`, unless the class is empty and only it can choose a volume; and labels of earlier backups and restores.
 ///
-/// Source: Velero pkg/backup/actions/backup_pv_action.go.
+/// Source: Velero `pkg/backup/actions/backup_pv_action.go`.
 pub fn stored_copy(mut item: Item, backup: &str) -> Item {
     if item.kind.resource() != CLAIMS || text(&item.object["status"]["phase"]) != "Bound" {
         return item;

@@ -25,7 +25,7 @@ pub use self::seen::Seen;
 use self::seen::{Claim, Pod, PodVolume, Volume};
 use crate::kind::Kind;
 
-/// Volumes whose content is objects of the cluster. Source: Velero pkg/util/podvolume/pod_volume.go.
+/// Volumes whose content is objects of the cluster. Source: Velero `pkg/util/podvolume/pod_volume.go`.
 const OF_OBJECTS: [&str; 4] = ["configMap", "downwardAPI", "projected", "secret"];
 
 /// How volumes with tokens of Kubernetes before 1.21 are called. Source: as above.

@@ -1,4 +1,5 @@
 //! Collection from API servers that answer as a real one does at bad moments. The server is a function.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::{
     collections::HashMap,

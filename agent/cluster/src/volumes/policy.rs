@@ -1,6 +1,6 @@
 //! Which rule of a policy a volume meets.
 //!
-//! Source: Velero 1.18 internal/resourcepolicies/volume_resources.go.
+//! Source: Velero 1.18 `internal/resourcepolicies/volume_resources.go`.
 
 use serde_json::Value;
 use trysail_api::{
@@ -11,7 +11,7 @@ use trysail_api::{
 use super::quantity::Quantity;
 use crate::kind::{strings, text};
 
-/// Fields of a PersistentVolume's spec that are not its source. Source: Kubernetes core/v1 `PersistentVolumeSpec`.
+/// Fields of a `PersistentVolume`'s spec that are not its source. Source: Kubernetes core/v1 `PersistentVolumeSpec`.
 const NO_SOURCES: [&str; 9] = [
     "accessModes",
     "capacity",
@@ -45,7 +45,7 @@ impl Properties {
         Self { volume_type, ..Self::of_source(volume) }
     }
 
-    /// Of a PersistentVolume's spec.
+    /// Of a `PersistentVolume`'s spec.
     pub(super) fn of_volume(spec: &Value) -> Self {
         let keys = spec.as_object().into_iter().flat_map(|fields| fields.keys());
         let volume_type = keys.into_iter().find(|key| !NO_SOURCES.contains(&key.as_str())).cloned().unwrap_or_default();
