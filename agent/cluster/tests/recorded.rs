@@ -1,5 +1,5 @@
 //! Our archive against those that stock Velero 1.13 and 1.18 wrote, byte by byte. `TRYSAIL_GOLDEN` points to the recordings.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test may stop at the first surprise")]
 
 use std::{
     env, fs,
