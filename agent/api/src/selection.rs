@@ -153,6 +153,18 @@ impl Kinds {
             }
         }
     }
+
+    /// Whether objects of a cluster-scoped kind stay out even where an object that is taken needs them.
+    ///
+    /// Source: Velero pkg/util/collections/includes_excludes.go, `ShouldExclude` of both filters.
+    pub fn refuses_cluster_scoped(&self, kind: &str) -> bool {
+        match self {
+            Self::Unscoped { cluster: Some(false), .. } => true,
+            Self::Unscoped { cluster: Some(true), kinds } => any(&kinds.excluded, kind),
+            Self::Unscoped { cluster: None, kinds } => !kinds.has(kind),
+            Self::Scoped { cluster, .. } => any(&cluster.excluded, kind),
+        }
+    }
 }
 
 /// Whether a spec uses the older, unscoped lists.
