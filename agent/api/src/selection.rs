@@ -156,7 +156,7 @@ impl Kinds {
 
     /// Whether objects of a cluster-scoped kind stay out even where an object that is taken needs them.
     ///
-    /// Source: Velero pkg/util/collections/includes_excludes.go, `ShouldExclude` of both filters.
+    /// Source: Velero `pkg/util/collections/includes_excludes.go`, `ShouldExclude` of both filters.
     pub fn refuses_cluster_scoped(&self, kind: &str) -> bool {
         match self {
             Self::Unscoped { cluster: Some(false), .. } => true,
