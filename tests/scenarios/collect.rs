@@ -82,8 +82,8 @@ fn messages(problems: &trysail_cluster::problem::Problems) -> Vec<&str> {
     problems.kept().iter().map(|problem| problem.message.as_str()).collect()
 }
 
-fn words(list: &str) -> Option<Vec<String>> {
-    Some(list.split(' ').map(str::to_owned).collect())
+fn words(list: &str) -> Vec<String> {
+    list.split(' ').map(str::to_owned).collect()
 }
 
 /// A shop with a pod, its claim and volume, a custom kind, an account with cluster-wide rights, and things to leave out.
@@ -161,7 +161,7 @@ fn fill(kubectl: &Kubectl) -> Result<()> {
 fn a_namespace_becomes_an_archive_with_what_its_objects_need() -> Result<()> {
     let server = ApiServer::start()?;
     fill(server.kubectl())?;
-    let made = backup(&server, BackupSpec { included_namespaces: words("shop"), ..BackupSpec::default() })?;
+    let made = backup(&server, BackupSpec { included_namespaces: Some(words("shop")), ..BackupSpec::default() })?;
     assert_eq!(messages(&made.collected.report.errors), Vec::<&str>::new());
     let list = &made.list;
     let expected = [
@@ -191,7 +191,7 @@ fn a_namespace_becomes_an_archive_with_what_its_objects_need() -> Result<()> {
 fn a_stored_object_is_the_object_of_the_server_with_all_its_fields() -> Result<()> {
     let server = ApiServer::start()?;
     fill(server.kubectl())?;
-    let made = backup(&server, BackupSpec { included_namespaces: words("shop"), ..BackupSpec::default() })?;
+    let made = backup(&server, BackupSpec { included_namespaces: Some(words("shop")), ..BackupSpec::default() })?;
     let stored = objects(&made.archive)?;
     let get =
         |path: &str| stored.iter().find(|(found, _)| found == path).map(|(_, object)| object).context("not stored");
@@ -262,7 +262,7 @@ fn what_a_spec_asks_for_in_vain_is_told() -> Result<()> {
     fill(server.kubectl())?;
     let order = [("pods", "shop/till,shop/gone,till")].map(|(kind, names)| (kind.to_owned(), names.to_owned()));
     let spec = BackupSpec {
-        included_namespaces: words("shop nowhere"),
+        included_namespaces: Some(words("shop nowhere")),
         ordered_resources: Some(order.into()),
         ..BackupSpec::default()
     };
@@ -292,7 +292,7 @@ fn a_list_of_many_pages_is_read_to_its_end() -> Result<()> {
     let items: Vec<Value> = (0..MANY).map(one).collect();
     kubectl
         .run_with(&["create", "-f", "-"], &json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
-    let made = backup(&server, BackupSpec { included_namespaces: words("many"), ..BackupSpec::default() })?;
+    let made = backup(&server, BackupSpec { included_namespaces: Some(words("many")), ..BackupSpec::default() })?;
     let maps = names(&made.list, "v1/ConfigMap");
     assert_eq!(maps.iter().filter(|name| name.starts_with("many/m")).count(), MANY);
     Ok(())
@@ -302,7 +302,7 @@ fn a_list_of_many_pages_is_read_to_its_end() -> Result<()> {
 fn a_claim_whose_pod_waits_is_read_by_itself_and_a_hook_in_that_pod_fails() -> Result<()> {
     let server = ApiServer::start()?;
     fill(server.kubectl())?;
-    let made = backup(&server, BackupSpec { included_namespaces: words("shop"), ..BackupSpec::default() })?;
+    let made = backup(&server, BackupSpec { included_namespaces: Some(words("shop")), ..BackupSpec::default() })?;
     let selected = volumes::select(&made.seen, &Settings::default());
     let sources: Vec<_> = selected.tasks.iter().map(|task| (task.volume.as_str(), task.source.clone())).collect();
     assert_eq!(sources, [("data", Source::Claim { node: Some("node1".to_owned()) })]);
