@@ -308,9 +308,12 @@ impl Restore<'_> {
                 scope.spawn(move || work(decoder));
             }
             let ahead = Ahead::new(self.runtime, &self.reader, WINDOWS_MAX);
-            let jobs = windows.into_iter().take_while(|_| failure().is_none()).flat_map(|window| ahead.jobs(window));
+            for window in windows {
+                if failure().is_some() || ahead.jobs(window).into_iter().any(|job| sender.send(job).is_err()) {
+                    break;
+                }
+            }
             // The threads take jobs until the sender is dropped.
-            jobs.map(|job| sender.send(job)).take_while(Result::is_ok).for_each(drop);
             drop(sender);
         });
         failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
