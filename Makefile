@@ -2,11 +2,14 @@
 # TEST_FLAGS reaches every `cargo test`, for example TEST_FLAGS=--no-fail-fast.
 
 .DEFAULT_GOAL := help
-.PHONY: help check test test-store test-all torture-quick torture bench release
+.PHONY: help check test test-store test-api test-cluster test-all cluster torture-quick torture bench release
 
 # Runs of the prune model for each protocol; `make test` plays 60.
 QUICK_RUNS := 500
 TORTURE_RUNS := 10000
+
+# Nodes of `make cluster`.
+NODES := 1
 
 TEST := cargo test $(TEST_FLAGS)
 
@@ -27,7 +30,16 @@ test: ## All tests that need the Rust toolchain alone
 test-store: ## A real MinIO, and restores with stock tools (needs Go, age, zstd, tar, curl, python3, bsdtar, busybox)
 	$(TEST) -p trysail-tests -p trysail-volume --features trysail-tests/store,trysail-volume/stock-tools
 
-test-all: test test-store ## Every test above
+test-api: ## A real API server, and the stock velero command lines on it (needs Go)
+	$(TEST) -p trysail-tests --features api --test api_server
+
+test-cluster: ## Whole clusters (needs Go, root, containerd, runc, CNI plugins, nftables, busybox)
+	$(TEST) -p trysail-tests --features cluster --test cluster_nodes --test cluster_life
+
+test-all: test test-store test-api test-cluster ## Every test above
+
+cluster: ## A shell on a test cluster of NODES nodes (needs what test-cluster needs)
+	@cargo run --quiet --package trysail-tests --bin cluster -- --nodes $(NODES)
 
 torture-quick: ## The model of prunes beside backups, 500 runs
 	TRYSAIL_TORTURE_RUNS=$(QUICK_RUNS) $(TEST) -p trysail-repository --lib prune::model

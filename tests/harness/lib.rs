@@ -1,4 +1,12 @@
-//! What the tests of more than one room share: foreign programs, built and run. No promises are tested here.
+//! What the tests of more than one room share: foreign programs and whole clusters, built and run. No promises are tested here.
 
+pub mod api_server;
+pub mod cluster;
+pub mod control_plane;
+pub mod kubectl;
 pub mod minio;
+pub mod pki;
+pub mod prerequisites;
+pub mod program;
 pub mod tools;
+pub mod wait;

@@ -2,18 +2,21 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::{Command, Stdio},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use trysail_repository::store::{credentials::Credentials, s3::S3Settings};
 
-use crate::tools::Tool;
+use crate::{
+    program::{Program, guarded},
+    tools::Tool,
+    wait,
+};
 
 /// The first identity, which may do everything.
 pub const ACCESS_KEY: &str = "root-of-tests";
@@ -23,24 +26,13 @@ pub const SECRET_KEY: &str = "secret-of-tests";
 /// Time from start to readiness on a busy machine of two cores.
 const START_TIME: Duration = Duration::from_mins(1);
 
-/// Pause between two questions for readiness.
-const START_POLL: Duration = Duration::from_millis(100);
-
 /// A running server. Dropping it kills it and removes its data.
 #[derive(Debug)]
 pub struct Minio {
-    process: Child,
-    port: u16,
+    program: Program,
+    address: SocketAddr,
     mc: PathBuf,
     scratch: TempDir,
-}
-
-impl Drop for Minio {
-    fn drop(&mut self) {
-        // A server that has ended by itself is as gone as a killed one.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 impl Minio {
@@ -52,66 +44,50 @@ impl Minio {
         Self::start_on(&data, scratch)
     }
 
-    /// Starts a server on a given directory; `scratch` holds what it and `mc` need besides.
-    ///
-    /// `setpriv --pdeathsig` ends it also where the test is killed, if the machine has that program. The signal comes
-    /// with the death of the thread that starts it, so call this on the test's own thread.
+    /// Starts a server on a given directory; `scratch` holds what it and `mc` need besides. Call it on the test's own thread.
     pub fn start_on(data: &Path, scratch: TempDir) -> Result<Self> {
-        let (program, mc) = (Tool::Minio.path()?, Tool::Mc.path()?);
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let guard = Command::new("setpriv").arg("--version").stdout(Stdio::null()).status();
-        let mut command = if guard.is_ok_and(|status| status.success()) {
-            let mut command = Command::new("setpriv");
-            command.args(["--pdeathsig", "KILL"]).arg(&program);
-            command
-        } else {
-            Command::new(&program)
-        };
-        let log = std::fs::File::create(scratch.path().join("log"))?;
-        let process = command
-            .args(["server", "--address", &format!("127.0.0.1:{port}")])
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        Self::start_at(address, data, scratch, guarded)
+    }
+
+    /// Starts a server at an address and waits until this process reaches it. `command` makes of the program's path the
+    /// command that runs it, for example in another network namespace.
+    pub fn start_at(
+        address: SocketAddr,
+        data: &Path,
+        scratch: TempDir,
+        command: impl FnOnce(&Path) -> Command,
+    ) -> Result<Self> {
+        let mc = Tool::Mc.path()?;
+        let mut command = command(&Tool::Minio.path()?);
+        command
+            .args(["server", "--address", &address.to_string()])
             .arg(data)
             .env("HOME", scratch.path())
             .envs([("MINIO_ROOT_USER", ACCESS_KEY), ("MINIO_ROOT_PASSWORD", SECRET_KEY), ("MINIO_BROWSER", "off")])
             // Without a region of its own it takes requests that are signed for any.
-            .env("MINIO_SITE_REGION", "us-east-1")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("start MinIO")?;
-        let mut minio = Self { process, port, mc, scratch };
-        minio.wait_until_ready()?;
+            .env("MINIO_SITE_REGION", "us-east-1");
+        let program = Program::start("MinIO", command, &scratch.path().join("log"))?;
+        let mut minio = Self { program, address, mc, scratch };
+        wait::until_true("MinIO is ready", START_TIME, || {
+            minio.program.check()?;
+            Ok(minio.answers().unwrap_or(false))
+        })?;
         Ok(minio)
     }
 
-    fn wait_until_ready(&mut self) -> Result<()> {
-        let end = Instant::now() + START_TIME;
-        while Instant::now() < end {
-            let ended = self.process.try_wait()?;
-            if ended.is_some() {
-                break;
-            }
-            if self.answers().unwrap_or(false) {
-                return Ok(());
-            }
-            thread::sleep(START_POLL);
-        }
-        bail!("MinIO is not ready: {}", std::fs::read_to_string(self.scratch.path().join("log"))?)
-    }
-
     fn answers(&self) -> std::io::Result<bool> {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.port))?;
+        let mut socket = TcpStream::connect_timeout(&self.address, START_TIME)?;
         socket.set_read_timeout(Some(START_TIME))?;
-        socket.write_all(b"GET /minio/health/cluster HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+        socket.write_all(b"GET /minio/health/cluster HTTP/1.1\r\nHost: minio\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
         Ok(answer.split(' ').nth(1) == Some("200"))
     }
 
-    /// `http://127.0.0.1:port`.
+    /// `http://address:port`.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address)
     }
 
     /// The URL of a repository, as the command line takes it.
@@ -152,7 +128,7 @@ impl Minio {
             .arg("--config-dir")
             .arg(self.scratch.path().join("mc"))
             .args(arguments)
-            .env("MC_HOST_t", format!("http://{ACCESS_KEY}:{SECRET_KEY}@127.0.0.1:{}", self.port))
+            .env("MC_HOST_t", format!("http://{ACCESS_KEY}:{SECRET_KEY}@{}", self.address))
             .stdin(Stdio::null())
             .output()
             .context("start mc")?;

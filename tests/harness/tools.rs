@@ -1,7 +1,7 @@
 //! The foreign programs of the tests and of the bench, built once from the `go.mod` files beside this one.
 //!
 //! They lie in `$TRYSAIL_CACHE`, else `$XDG_CACHE_HOME/trysail`, else `~/.cache/trysail`, under the hash of their
-//! `go.mod` and `go.sum`. A machine without Go is an error and not a skipped test.
+//! `go.mod`, `go.sum` and the Go files beside them. A machine without Go is an error and not a skipped test.
 
 use std::{
     env, fs,
@@ -31,10 +31,21 @@ pub enum Tool {
     Age,
     /// Makes its identities.
     AgeKeygen,
+    /// Kubernetes, etcd and CoreDNS; the first argument says as what it runs, for example `kubelet`.
+    Kubernetes,
+    /// Makes volumes of directories on a node.
+    LocalPathProvisioner,
+    /// The first process of every pod.
+    Pause,
+    /// The oldest stock command line that must work.
+    Velero113,
+    /// The newest one.
+    Velero118,
 }
 
 impl Tool {
-    fn name(self) -> &'static str {
+    /// The name of the program.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Minio => "minio",
             Self::Mc => "mc",
@@ -42,6 +53,11 @@ impl Tool {
             Self::Kopia => "kopia",
             Self::Age => "age",
             Self::AgeKeygen => "age-keygen",
+            Self::Kubernetes => "kube",
+            Self::LocalPathProvisioner => "local-path-provisioner",
+            Self::Pause => "pause",
+            Self::Velero113 => "velero-1.13",
+            Self::Velero118 => "velero-1.18",
         }
     }
 
@@ -49,6 +65,7 @@ impl Tool {
     fn module(self) -> &'static str {
         match self {
             Self::AgeKeygen => "age",
+            Self::LocalPathProvisioner => "kube",
             other => other.name(),
         }
     }
@@ -61,7 +78,30 @@ impl Tool {
             Self::Kopia => "github.com/kopia/kopia",
             Self::Age => "filippo.io/age/cmd/age",
             Self::AgeKeygen => "filippo.io/age/cmd/age-keygen",
+            // The package beside the `go.mod`.
+            Self::Kubernetes | Self::Pause => ".",
+            Self::LocalPathProvisioner => "github.com/rancher/local-path-provisioner",
+            Self::Velero113 | Self::Velero118 => "github.com/vmware-tanzu/velero/cmd/velero",
         }
+    }
+
+    /// The package whose version is the program's.
+    fn versioned_package(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "k8s.io/kubernetes",
+            other => other.package(),
+        }
+    }
+
+    /// Flags of the linker: no tables for debuggers, and the version where the program has none without them.
+    fn linker_flags(self) -> Result<String> {
+        let variable = match self {
+            Self::Kubernetes => "k8s.io/component-base/version.gitVersion",
+            Self::LocalPathProvisioner => "main.VERSION",
+            Self::Velero113 | Self::Velero118 => "github.com/vmware-tanzu/velero/pkg/buildinfo.Version",
+            _ => return Ok("-s -w".to_owned()),
+        };
+        Ok(format!("-s -w -X {variable}={}", self.version()?))
     }
 
     fn tags(self) -> &'static str {
@@ -78,7 +118,7 @@ impl Tool {
         let mut named = text.lines().filter_map(|line| {
             let mut words = line.trim().trim_start_matches("require ").split_whitespace();
             let (module, version) = (words.next()?, words.next()?);
-            let within = self.package().strip_prefix(module)?;
+            let within = self.versioned_package().strip_prefix(module)?;
             (version.starts_with('v') && (within.is_empty() || within.starts_with('/'))).then(|| version.to_owned())
         });
         named.next_back().with_context(|| format!("{} names no version of {}", path.display(), self.name()))
@@ -106,7 +146,7 @@ impl Tool {
     fn build(self, source: &Path, directory: &Path) -> Result<()> {
         let unfinished = directory.join("unfinished");
         let status = Command::new("go")
-            .args(["build", "-trimpath", "-ldflags", "-s -w", "-tags", self.tags(), "-o"])
+            .args(["build", "-trimpath", "-ldflags", &self.linker_flags()?, "-tags", self.tags(), "-o"])
             .arg(&unfinished)
             .arg(self.package())
             .current_dir(source)
@@ -127,8 +167,16 @@ fn cache() -> Result<PathBuf> {
 }
 
 fn hash(source: &Path) -> Result<String> {
+    let mut names = vec!["go.mod".to_owned(), "go.sum".to_owned()];
+    for entry in fs::read_dir(source).with_context(|| format!("list {}", source.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "go") {
+            names.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    names[2..].sort();
     let mut hash = Sha256::new();
-    for name in ["go.mod", "go.sum"] {
+    for name in names {
         let path = source.join(name);
         hash.update(fs::read(&path).with_context(|| format!("read {}", path.display()))?);
     }

@@ -1,0 +1,3 @@
+module trysail.test/pause
+
+go 1.26
