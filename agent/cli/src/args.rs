@@ -1,8 +1,12 @@
 //! What a person may type. Nothing is looked up or opened here.
 
+mod server;
+
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+
+pub(crate) use server::{LogFormat, Server};
 
 /// Backups of volumes that people can trust.
 #[derive(Debug, Parser)]
@@ -61,6 +65,8 @@ pub(crate) enum Command {
         #[arg(long, required = true)]
         dry_run: bool,
     },
+    /// Serve Velero's kinds in a Kubernetes cluster.
+    Server(Box<Server>),
     /// Print a completion script for a shell.
     Completion {
         /// The shell.

@@ -24,16 +24,10 @@ enum Outcome {
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    let level = if args.shared.quiet { "error" } else { "warn" };
-    let log = tracing_subscriber::EnvFilter::try_from_env("TRYSAIL_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(log)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .without_time()
-        .with_target(false)
-        .init();
+    // The server logs in its own way, and starts that itself.
+    if !matches!(args.command, args::Command::Server(_)) {
+        log_for_people(&args.shared);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| command::run(args, runtime.handle()));
     let outcome = outcome.and_then(|outcome| output::flush().map(|()| outcome));
@@ -48,4 +42,18 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// What goes wrong besides, on standard error, in plain words.
+fn log_for_people(shared: &args::Shared) {
+    let level = if shared.quiet { "error" } else { "warn" };
+    let log = tracing_subscriber::EnvFilter::try_from_env("TRYSAIL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(log)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .without_time()
+        .with_target(false)
+        .init();
 }

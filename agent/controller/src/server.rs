@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, Client};
+use kube::{
+    Api, Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use tokio::time::{MissedTickBehavior, interval};
 use trysail_api::{
     backup::Backup, backup_storage_location::BackupStorageLocation, restore::Restore, schedule::Schedule,
@@ -33,7 +36,7 @@ const COUNT_PERIOD: Duration = Duration::from_mins(1);
 /// Where no API server is named, or the address of the metrics cannot be listened on.
 pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<()> {
     tracing::info!(version = SERVER_VERSION, namespace = settings.namespace, "Starting the server");
-    let client = Client::try_default().await.map_err(|error| Error::NoKubernetes(error.to_string()))?;
+    let client = client(&settings).await?;
     let api: Api<Lease> = Api::namespaced(client.clone(), &settings.namespace);
     let election = Election::new(api, LEASE, &settings.identity);
     let address = settings.metrics_address;
@@ -46,6 +49,22 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     tracing::info!("Stopping the server");
     election.release().await;
     ended
+}
+
+async fn client(settings: &Settings) -> Result<Client> {
+    let none = |error: &dyn std::error::Error| Error::NoKubernetes(error.to_string());
+    let options = KubeConfigOptions { context: settings.kube_context.clone(), ..KubeConfigOptions::default() };
+    let config = match &settings.kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path).map_err(|error| none(&error))?;
+            Config::from_custom_kubeconfig(file, &options).await.map_err(|error| none(&error))?
+        }
+        None if settings.kube_context.is_some() => {
+            Config::from_kubeconfig(&options).await.map_err(|error| none(&error))?
+        }
+        None => Config::infer().await.map_err(|error| none(&error))?,
+    };
+    Client::try_from(config).map_err(|error| none(&error))
 }
 
 /// Acts while the Lease is ours, for ever. When it is lost, everything that goes on is dropped where it stands: every write

@@ -1,6 +1,6 @@
 //! The server's settings: numbers and names, checked; no flag, file or client is known here.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use trysail_api::names;
 
@@ -9,9 +9,6 @@ pub const VALIDATION_FREQUENCY: Duration = Duration::from_mins(1);
 
 /// How often backups of others are taken over. Source: Velero `--backup-sync-period`.
 pub const SYNC_PERIOD: Duration = Duration::from_mins(1);
-
-/// How long a backup is kept where it does not say. Source: Velero `--default-backup-ttl`.
-pub const BACKUP_TTL: Duration = Duration::from_hours(720);
 
 /// Version that `velero version` is told: the line of Velero whose contract is kept, since the command line compares it
 /// with its own. Our own version stands in the build metadata.
@@ -39,7 +36,11 @@ pub struct Settings {
     /// Controllers that do not run, by Velero's names.
     pub disabled: Vec<String>,
     /// The file with credentials of locations that name no Secret.
-    pub credentials_file: Option<std::path::PathBuf>,
+    pub credentials_file: Option<PathBuf>,
+    /// The file that says where the API server is; else what the environment says.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of that file; its current one where absent.
+    pub kube_context: Option<String>,
 }
 
 impl Settings {
@@ -56,6 +57,8 @@ impl Settings {
             keep_newest: true,
             disabled: Vec::new(),
             credentials_file: None,
+            kubeconfig: None,
+            kube_context: None,
         }
     }
 
