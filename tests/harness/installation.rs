@@ -37,7 +37,8 @@ impl Installation {
         let (api, minio) = (ApiServer::start()?, Minio::start()?);
         minio.make_bucket(BUCKET)?;
         let kubectl = api.kubectl();
-        let definitions = std::process::Command::new(built::trysail()?).arg("crds").output().context("run trysail crds")?;
+        let definitions =
+            std::process::Command::new(built::trysail()?).arg("crds").output().context("run trysail crds")?;
         kubectl.apply(&String::from_utf8(definitions.stdout)?)?;
         kubectl.run(&["wait", "crd", "--all", "--for=condition=Established", "--timeout=300s"])?;
         kubectl.apply_object(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "velero" } }))?;

@@ -30,7 +30,10 @@ fn words(table: &str) -> Vec<Vec<&str>> {
 fn a_location_is_available_and_the_server_tells_its_version() -> Result<()> {
     let mut installation = Installation::start()?;
     let message = installation.until_location("default", "Available")?;
-    assert_eq!(message, "PlaintextTransport: config.s3Url is http: whoever listens on the way reads what is not encrypted");
+    assert_eq!(
+        message,
+        "PlaintextTransport: config.s3Url is http: whoever listens on the way reads what is not encrypted"
+    );
     let table = installation.velero(&["backup-location", "get"])?;
     let rows = words(&table);
     assert_eq!(rows[1][..4], ["default", "aws", "velero", "Available"], "{table}");
@@ -48,7 +51,8 @@ fn a_rule_that_expires_objects_makes_a_location_unavailable_and_says_how_to_remo
     installation.until_location("default", "Available")?;
     installation.minio.mc(&["ilm", "rule", "add", "--expire-days", "14", &format!("t/{BUCKET}")])?;
     let message = installation.until_location("default", "Unavailable")?;
-    let rules: Value = serde_json::from_str(&installation.minio.mc(&["ilm", "rule", "ls", "--json", &format!("t/{BUCKET}")])?)?;
+    let rules: Value =
+        serde_json::from_str(&installation.minio.mc(&["ilm", "rule", "ls", "--json", &format!("t/{BUCKET}")])?)?;
     let id = rules["config"]["Rules"][0]["ID"].as_str().context("the rule has a name")?;
     let expected = format!(
         "LifecycleUnsafe: rule {id} of bucket velero deletes objects after 14 days, which younger backups still need; \
@@ -76,7 +80,10 @@ fn wrong_buckets_secrets_and_directories_are_told_apart() -> Result<()> {
     assert_eq!(installation.until_location("b", "Unavailable")?, "InvalidLocation: there is no Secret absent");
     installation.minio.mc(&["cp", "/etc/hostname", &format!("t/{BUCKET}/alt/x")])?;
     let message = installation.until_location("default", "Unavailable")?;
-    assert!(message.starts_with("ForeignDirectories: Backup store contains invalid top-level directories: [alt]"), "{message}");
+    assert!(
+        message.starts_with("ForeignDirectories: Backup store contains invalid top-level directories: [alt]"),
+        "{message}"
+    );
     Ok(())
 }
 
@@ -99,7 +106,8 @@ fn a_schedule_makes_a_backup_when_it_is_due_and_none_while_it_is_paused() -> Res
     installation.until("the schedules are judged", |installation| {
         let table = installation.velero(&["schedule", "get"])?;
         let status = |name: &str| words(&table).iter().find(|row| row[0] == name).map(|row| row[1].to_owned());
-        let is_so = status("often").as_deref() == Some("Enabled") && status("bad").as_deref() == Some("FailedValidation");
+        let is_so =
+            status("often").as_deref() == Some("Enabled") && status("bad").as_deref() == Some("FailedValidation");
         Ok(is_so.then_some(()))
     })?;
     let bad = installation.object("schedule", "bad")?.context("the schedule is there")?;

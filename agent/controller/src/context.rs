@@ -10,6 +10,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource,
     api::ListParams,
+    core::DeserializeGuard,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use serde::de::DeserializeOwned;
@@ -63,12 +64,13 @@ impl Context {
         found.map_err(Error::kubernetes(format!("get {} {name}", K::kind(&()))))
     }
 
-    /// All objects with these labels (`key=value`, or empty for all), page after page.
+    /// All objects with these labels (`key=value`, or empty for all), page after page. Those that are not what their kind says
+    /// are left out: one of them must not stand in the way of the others.
     pub(crate) async fn list<K>(&self, labels: &str) -> Result<Vec<K>>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let api = self.api::<K>();
+        let api = self.api::<DeserializeGuard<K>>();
         let mut parameters = ListParams::default().labels(labels).limit(PAGE);
         let mut found = Vec::new();
         loop {
@@ -82,7 +84,7 @@ impl Context {
                 }
                 other => other.map_err(Error::kubernetes(format!("list {}", K::plural(&()))))?,
             };
-            found.extend(page.items);
+            found.extend(page.items.into_iter().filter_map(|object| object.0.ok()));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => parameters.continue_token = Some(token),
                 None => return Ok(found),

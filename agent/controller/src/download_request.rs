@@ -112,7 +112,9 @@ fn answer(request: &DownloadRequest, url: Option<String>, now: Timestamp) -> Val
     let end = Time::new(now.saturating_add(SignedDuration::from_secs(LIFE_SECONDS.into())).unwrap_or(Timestamp::MAX));
     match url {
         Some(url) => json!({ "phase": RequestPhase::Processed, "downloadURL": url, "expiration": end }),
-        None if request.status.as_ref().is_none_or(|status| status.expiration.is_none()) => json!({ "expiration": end }),
+        None if request.status.as_ref().is_none_or(|status| status.expiration.is_none()) => {
+            json!({ "expiration": end })
+        }
         None => Value::Null,
     }
 }

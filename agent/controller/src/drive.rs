@@ -1,9 +1,10 @@
 //! The only caller of kube's `Controller::run`: how many objects at once, how soon, what follows an error, and the span in
 //! which each reconciliation logs. No rule of any kind is here.
 
-use std::{fmt::Debug, hash::Hash, sync::Arc, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use kube::{
     Resource, ResourceExt as _,
     core::DeserializeGuard,
@@ -42,6 +43,9 @@ const SOON: Duration = Duration::from_secs(10);
 /// The same where a person has to do something first; a change of the object itself is looked at at once.
 const LATER: Duration = Duration::from_mins(5);
 
+/// What is added to a timer, since the moment itself is not yet after it.
+const AFTER: Duration = Duration::from_millis(50);
+
 /// Reconciles the objects of a controller for ever, or until it is dropped: then nothing of it goes on.
 ///
 /// An object that its type does not understand is logged and left alone until it changes.
@@ -56,7 +60,6 @@ pub(crate) async fn drive<K, F, Fut>(
     Guarded<K>: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     F: Fn(Arc<K>, Arc<Context>) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Result<Action>> + Send + 'static,
-    K::DynamicType: Hash + Eq,
 {
     if !context.settings.runs(name) {
         tracing::info!(controller = name, "Controller is disabled");
@@ -91,6 +94,12 @@ pub(crate) async fn drive<K, F, Fut>(
         }
     })
     .await;
+}
+
+/// Looks at an object again at a moment.
+pub(crate) fn at(moment: Timestamp, now: Timestamp) -> Action {
+    let left = Duration::try_from(moment.duration_since(now)).unwrap_or_default();
+    Action::requeue(left + AFTER)
 }
 
 /// How long after an error of that class an object is tried again.

@@ -88,7 +88,10 @@ pub(crate) fn code(error: &kube::Error) -> Option<u16> {
 }
 
 /// Takes a thing that is already so for success: what is deleted may be gone, what is made may be there.
-pub(crate) fn unless<T>(codes: &[u16], done: std::result::Result<T, kube::Error>) -> std::result::Result<(), kube::Error> {
+pub(crate) fn unless<T>(
+    codes: &[u16],
+    done: std::result::Result<T, kube::Error>,
+) -> std::result::Result<(), kube::Error> {
     match done {
         Err(error) if code(&error).is_some_and(|code| codes.contains(&code)) => Ok(()),
         other => other.map(|_| ()),

@@ -25,7 +25,7 @@ use trysail_api::{
 use crate::{
     Error, Result,
     context::Context,
-    drive::{CALM, Guarded, drive},
+    drive::{CALM, Guarded, at, drive},
     location, patch,
 };
 
@@ -80,7 +80,7 @@ async fn reconcile(backup: Arc<Backup>, context: Arc<Context>) -> Result<Action>
     }
     act(&backup, &step, &context).await?;
     Ok(match step {
-        Step::Wait(until) => Action::requeue(Duration::try_from(until.duration_since(now)).unwrap_or_default()),
+        Step::Wait(until) => at(until, now),
         Step::Nothing => Action::await_change(),
         Step::Asked | Step::Keep | Step::Hinder(_) | Step::Delete => Action::requeue(RETRY),
     })
@@ -143,7 +143,9 @@ fn is_last_good(backup: &Backup, world: &World) -> bool {
         Some((began, backup.name_any()))
     };
     let ours = began(backup);
-    world.schedule.is_some() && ours.is_some() && world.siblings.iter().filter_map(began).all(|other| Some(other) < ours)
+    world.schedule.is_some()
+        && ours.is_some()
+        && world.siblings.iter().filter_map(began).all(|other| Some(other) < ours)
 }
 
 async fn act(backup: &Backup, step: &Step, context: &Context) -> Result<()> {

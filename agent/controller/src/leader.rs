@@ -121,7 +121,8 @@ impl Election {
     pub(crate) async fn release(&self) {
         let released = async {
             let mut lease = self.api.get(&self.name).await?;
-            let Some(spec) = lease.spec.as_mut().filter(|s| s.holder_identity.as_deref() == Some(&*self.identity)) else {
+            let Some(spec) = lease.spec.as_mut().filter(|s| s.holder_identity.as_deref() == Some(&*self.identity))
+            else {
                 return Ok(());
             };
             spec.holder_identity = Some(String::new());

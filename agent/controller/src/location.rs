@@ -9,7 +9,10 @@ mod look;
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use kube::{Api, Resource as _, ResourceExt as _, runtime::{Controller, controller::Action, watcher}};
+use kube::{
+    Api, Resource as _, ResourceExt as _,
+    runtime::{Controller, controller::Action, watcher},
+};
 use serde_json::{Value, json};
 use trysail_api::{
     backup_storage_location::{BackupStorageLocation, BackupStorageLocationSpec, LocationPhase},

@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn a_line_has_the_keys_of_velero_in_their_order() {
-        let line = json!({ "level": "info", "logSource": "a.rs:1", "msg": "Two words", "time": "t", "name": "default" });
+        let line =
+            json!({ "level": "info", "logSource": "a.rs:1", "msg": "Two words", "time": "t", "name": "default" });
         let line = || line.as_object().cloned().unwrap();
         let json = r#"{"level":"info","logSource":"a.rs:1","msg":"Two words","time":"t","name":"default"}"#;
         assert_eq!(written(Format::Json, line()), json);

@@ -5,19 +5,14 @@
 
 mod due;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api, Resource as _, ResourceExt as _,
     api::PostParams,
-    runtime::{
-        Controller,
-        controller::Action,
-        reflector::ObjectRef,
-        watcher,
-    },
+    runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
 };
 use serde_json::{Value, json};
 use trysail_api::{
@@ -30,7 +25,7 @@ use trysail_api::{
 use crate::{
     Error, Result,
     context::Context,
-    drive::{CALM, Guarded, drive},
+    drive::{CALM, Guarded, at, drive},
     error::unless,
     patch,
 };
@@ -61,13 +56,7 @@ async fn reconcile(schedule: Arc<Schedule>, context: Arc<Context>) -> Result<Act
     let step = decide(&schedule, &backups, context.settings.skip_immediately, now);
     act(&schedule, &step, &context).await?;
     report(&schedule, &step, &context).await?;
-    Ok(match step.next {
-        None => Action::await_change(),
-        // The moment itself is not yet after it.
-        Some(next) => Action::requeue(
-            Duration::try_from(next.duration_since(now)).unwrap_or_default() + Duration::from_millis(50),
-        ),
-    })
+    Ok(step.next.map_or_else(Action::await_change, |next| at(next, now)))
 }
 
 /// The Backups of a Schedule.
@@ -77,8 +66,8 @@ async fn gather(schedule: &Schedule, context: &Context) -> Result<Vec<Backup>> {
 
 /// Makes the Backup that is due. One of that name is the one: then an earlier answer was lost.
 async fn act(schedule: &Schedule, step: &Step, context: &Context) -> Result<()> {
-    let Some(at) = step.make else { return Ok(()) };
-    let backup = backup(schedule, at);
+    let Some(time) = step.make else { return Ok(()) };
+    let backup = backup(schedule, time);
     let name = backup.name_any();
     let made = context.api::<Backup>().create(&PostParams::default(), &backup).await;
     unless(&[409], made).map_err(Error::kubernetes(format!("create backup {name}")))?;
@@ -98,7 +87,8 @@ fn backup(schedule: &Schedule, at: Timestamp) -> Backup {
     let mut labels = own.unwrap_or_else(|| schedule.labels().clone());
     labels.insert(label::SCHEDULE_NAME.to_owned(), label_value(&name));
     backup.metadata.labels = Some(labels);
-    let is_copied = |(key, _): &(&String, &String)| !NOT_COPIED.contains(&key.as_str()) && !key.starts_with("trysail.io/");
+    let is_copied =
+        |(key, _): &(&String, &String)| !NOT_COPIED.contains(&key.as_str()) && !key.starts_with("trysail.io/");
     let copied = schedule.annotations().iter().filter(is_copied).map(|(key, value)| (key.clone(), value.clone()));
     let annotations: BTreeMap<String, String> = copied.collect();
     backup.metadata.annotations = (!annotations.is_empty()).then_some(annotations);

@@ -28,11 +28,8 @@ use crate::{
 const STAYS: SignedDuration = SignedDuration::from_mins(1);
 
 /// What `velero plugin get` shows: built in, under the names of the plugins that they stand for.
-const PLUGINS: [(&str, &str); 3] = [
-    ("velero.io/aws", "ObjectStore"),
-    ("velero.io/pod", "BackupItemAction"),
-    ("velero.io/pod", "RestoreItemAction"),
-];
+const PLUGINS: [(&str, &str); 3] =
+    [("velero.io/aws", "ObjectStore"), ("velero.io/pod", "BackupItemAction"), ("velero.io/pod", "RestoreItemAction")];
 
 /// What is to be done about a request.
 #[derive(Debug, PartialEq, Eq)]

@@ -114,12 +114,7 @@ fn compare(location: &str, there: &[Backup], stored: &[String]) -> Difference {
     }
 }
 
-async fn take_over(
-    name: &str,
-    location: &BackupStorageLocation,
-    place: &Place,
-    context: &Context,
-) -> Result<()> {
+async fn take_over(name: &str, location: &BackupStorageLocation, place: &Place, context: &Context) -> Result<()> {
     let Some(record) = place.record(name).await? else { return Ok(()) };
     let schedules: Vec<Schedule> = context.list("").await?;
     let namespace = &context.settings.namespace;
@@ -259,7 +254,8 @@ mod tests {
     }
 
     fn stored(phase: &str) -> Backup {
-        let owner = |uid: &str| json!({ "apiVersion": "velero.io/v1", "kind": "Schedule", "name": "daily", "uid": uid });
+        let owner =
+            |uid: &str| json!({ "apiVersion": "velero.io/v1", "kind": "Schedule", "name": "daily", "uid": uid });
         serde_json::from_value(json!({
             "apiVersion": "velero.io/v1", "kind": "Backup",
             "metadata": {

@@ -21,10 +21,7 @@ const EDGES: [(&str, &[&str]); 7] = [
     ("trysail-sops", &[]),
     ("trysail-volume", &["trysail-repository"]),
     ("trysail-controller", &["trysail-api", "trysail-repository", "trysail-volume"]),
-    (
-        "trysail-cli",
-        &["trysail-api", "trysail-controller", "trysail-repository", "trysail-sops", "trysail-volume"],
-    ),
+    ("trysail-cli", &["trysail-api", "trysail-controller", "trysail-repository", "trysail-sops", "trysail-volume"]),
     ("trysail-tests", &["trysail-api", "trysail-cli", "trysail-repository", "trysail-sops", "trysail-volume"]),
 ];
 

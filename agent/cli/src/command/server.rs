@@ -110,13 +110,8 @@ mod tests {
             "--restore-only=false",
             "--log-format=text",
         ]);
-        let ignored = [
-            "default-backup-ttl",
-            "default-volumes-to-fs-backup",
-            "features",
-            "fs-backup-timeout",
-            "uploader-type",
-        ];
+        let ignored =
+            ["default-backup-ttl", "default-volumes-to-fs-backup", "features", "fs-backup-timeout", "uploader-type"];
         assert_eq!(given.without_effect.0, ignored);
         let settings = settings(given, |name| (name == "POD_NAME").then(|| "velero-0".to_owned())).unwrap();
         let base = Settings::new(

@@ -150,11 +150,7 @@ fn credentials_file(context: &Context) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("the credentials of the server, {}: {error}", path.display()))
 }
 
-async fn trust(
-    spec: &BackupStorageLocationSpec,
-    config: &Config,
-    context: &Context,
-) -> Result<Result<Trust, String>> {
+async fn trust(spec: &BackupStorageLocationSpec, config: &Config, context: &Context) -> Result<Result<Trust, String>> {
     if config.trusts_anybody {
         return Ok(Ok(Trust::Anybody));
     }

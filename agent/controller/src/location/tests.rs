@@ -92,7 +92,10 @@ fn a_location_is_judged_by_what_is_seen_there() {
     );
     check(
         "credentials that may only read",
-        &seen(Sight { refused_write: Some(StoreError::new(ErrorKind::Denied, "k", "HTTP 403: AccessDenied")), ..sight() }),
+        &seen(Sight {
+            refused_write: Some(StoreError::new(ErrorKind::Denied, "k", "HTTP 403: AccessDenied")),
+            ..sight()
+        }),
         &expect![[r#"
             Unavailable
             Unwritable: nothing can be written (access denied: HTTP 403: AccessDenied); give the credentials the right to put and delete objects, or set accessMode: ReadOnly"#]],
