@@ -116,6 +116,7 @@ impl Context {
 }
 
 /// The time.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }

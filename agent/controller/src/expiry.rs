@@ -157,7 +157,7 @@ async fn act(backup: &Backup, step: &Step, context: &Context) -> Result<()> {
             if backup.annotations().get(own::CONDITION).map(String::as_str) == Some(KEPT) {
                 return Ok(());
             }
-            tracing::info!("Kept a backup beyond its time: {says}");
+            tracing::info!(reason = says, "Kept a backup beyond its time");
             context.tell(backup, KEPT, format!("{says}; it is deleted after the next one completes")).await;
             merge(context, &name, "annotations", own::CONDITION, Some(KEPT)).await
         }

@@ -97,7 +97,7 @@ impl Metrics {
         velero.register("backup_total", "Backups that exist", backup_total.clone());
         let restore_total = Gauge::default();
         velero.register("restore_total", "Restores that exist", restore_total.clone());
-        let backup_duration: Histograms = Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS));
+        let backup_duration = Histograms::new_with_constructor(|| Histogram::new(DURATION_BUCKETS));
         velero.register("backup_duration_seconds", "Time that backups took", backup_duration.clone());
         let last = "When a backup last completed, in seconds since 1970";
         let metrics = Self {

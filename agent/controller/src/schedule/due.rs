@@ -119,7 +119,7 @@ fn delay(schedule: &Schedule) -> SignedDuration {
     let Ok(seconds @ 1..) = u64::try_from(seconds) else { return SignedDuration::ZERO };
     let name = format!("{}/{}", schedule.uid().unwrap_or_default(), schedule.name_any());
     let hash = Sha256::digest(name);
-    let number = hash.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let number = hash.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
     SignedDuration::from_secs(i64::try_from(number % (seconds + 1)).unwrap_or(0))
 }
 
