@@ -3,7 +3,7 @@
 //!
 //! Source: Velero pkg/util/logging (logrus with these keys).
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde_json::{Map, Value};
 use tracing::{
@@ -111,7 +111,9 @@ where
         line.insert("time".to_owned(), trysail_api::time::Time::new(now()).to_string().into());
         for span in context.event_scope().into_iter().flatten() {
             if let Some(Collected(fields)) = span.extensions().get::<Collected>() {
-                fields.iter().for_each(|(key, value)| drop(own.0.entry(key).or_insert_with(|| value.clone())));
+                for (key, value) in fields {
+                    own.0.entry(key).or_insert_with(|| value.clone());
+                }
             }
         }
         line.extend(own.0);
