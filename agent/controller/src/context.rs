@@ -41,11 +41,6 @@ impl Context {
         Self { client, settings, metrics, recorder, known: Mutex::default() }
     }
 
-    /// The time.
-    pub(crate) fn now(&self) -> Timestamp {
-        now()
-    }
-
     /// Objects of a kind in our namespace.
     pub(crate) fn api<K>(&self) -> Api<K>
     where

@@ -23,7 +23,7 @@ use trysail_api::{
 use crate::{
     Error, Result,
     bucket::{Place, layout},
-    context::Context,
+    context::{Context, now},
     drive::{Guarded, PROMPT, drive},
     error::unless,
     location, patch,
@@ -55,7 +55,7 @@ pub(crate) async fn run(context: Arc<Context>) {
 
 async fn reconcile(request: Arc<DownloadRequest>, context: Arc<Context>) -> Result<Action> {
     let name = request.name_any();
-    let now = context.now();
+    let now = now();
     match decide(&request, now) {
         Step::Answer => {
             let url = gather(&request.spec.target, &context).await?;

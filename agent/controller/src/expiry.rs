@@ -24,7 +24,7 @@ use trysail_api::{
 
 use crate::{
     Error, Result,
-    context::Context,
+    context::{Context, now},
     drive::{CALM, Guarded, at, drive},
     location, patch,
 };
@@ -72,7 +72,7 @@ pub(crate) async fn run(context: Arc<Context>) {
 }
 
 async fn reconcile(backup: Arc<Backup>, context: Arc<Context>) -> Result<Action> {
-    let now = context.now();
+    let now = now();
     let mut step = due(&backup, now);
     if step == Step::Delete {
         let world = gather(&backup, &context).await?;

@@ -24,7 +24,7 @@ use crate::{
     Result,
     bucket::Place,
     condition,
-    context::Context,
+    context::{Context, now},
     drive::{CALM, Guarded, drive},
     patch,
 };
@@ -81,7 +81,7 @@ async fn reconcile(location: Arc<BackupStorageLocation>, context: Arc<Context>) 
     let every = frequency(&location, context.settings.validation_frequency);
     let (finding, looked_at) = finding(&location, every, &context).await?;
     let world = gather(&location, &context).await?;
-    let now = context.now();
+    let now = now();
     let step = decide(&location, &finding, &world, looked_at, now);
     report(&location, &step, looked_at, &context).await?;
     Ok(every.map_or_else(Action::await_change, |every| {
@@ -98,7 +98,7 @@ async fn finding(
 ) -> Result<(Finding, Timestamp)> {
     let name = location.name_any();
     let known = context.known().get(&name).cloned();
-    let now = context.now();
+    let now = now();
     let is_fresh = |known: &&Known| {
         let age = now.duration_since(known.looked_at);
         known.spec == location.spec && every.is_none_or(|every| age < SignedDuration::try_from(every).unwrap_or(age))

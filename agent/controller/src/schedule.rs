@@ -24,7 +24,7 @@ use trysail_api::{
 
 use crate::{
     Error, Result,
-    context::Context,
+    context::{Context, now},
     drive::{CALM, Guarded, at, drive},
     error::unless,
     patch,
@@ -52,7 +52,7 @@ pub(crate) async fn run(context: Arc<Context>) {
 
 async fn reconcile(schedule: Arc<Schedule>, context: Arc<Context>) -> Result<Action> {
     let backups = gather(&schedule, &context).await?;
-    let now = context.now();
+    let now = now();
     let step = decide(&schedule, &backups, context.settings.skip_immediately, now);
     act(&schedule, &step, &context).await?;
     report(&schedule, &step, &context).await?;

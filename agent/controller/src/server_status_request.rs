@@ -17,7 +17,7 @@ use trysail_api::{
 
 use crate::{
     Error, Result,
-    context::Context,
+    context::{Context, now},
     drive::{Guarded, PROMPT, drive},
     error::unless,
     patch,
@@ -51,7 +51,7 @@ pub(crate) async fn run(context: Arc<Context>) {
 
 async fn reconcile(request: Arc<ServerStatusRequest>, context: Arc<Context>) -> Result<Action> {
     let name = request.name_any();
-    match decide(&request, context.now()) {
+    match decide(&request, now()) {
         Step::Answer(status) => {
             patch::merge::<ServerStatusRequest>(&context, &name, &json!({ "status": status })).await?;
             Ok(Action::await_change())

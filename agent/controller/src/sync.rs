@@ -25,7 +25,7 @@ use trysail_api::{
 use crate::{
     Error, Result,
     bucket::Place,
-    context::Context,
+    context::{Context, now},
     drive::{CALM, Guarded, drive},
     error::unless,
     patch,
@@ -53,7 +53,7 @@ async fn reconcile(location: Arc<BackupStorageLocation>, context: Arc<Context>) 
     if location.status.as_ref().and_then(|status| status.phase) != Some(LocationPhase::Available) {
         return Ok(Action::await_change());
     }
-    let now = context.now();
+    let now = now();
     let last = context.known().get(&location.name_any()).and_then(|known| known.synced_at);
     if let Some(left) = last.and_then(|last| left(last, period, now)) {
         return Ok(Action::requeue(left));
@@ -118,7 +118,7 @@ async fn take_over(name: &str, location: &BackupStorageLocation, place: &Place, 
     let Some(record) = place.record(name).await? else { return Ok(()) };
     let schedules: Vec<Schedule> = context.list("").await?;
     let namespace = &context.settings.namespace;
-    let Some(backup) = adapted(record, &location.name_any(), namespace, &schedules, context.now()) else {
+    let Some(backup) = adapted(record, &location.name_any(), namespace, &schedules, now()) else {
         return Ok(());
     };
     if backup.name_any() != name {

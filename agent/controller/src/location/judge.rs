@@ -106,7 +106,6 @@ fn broken(error: &StoreError) -> Condition {
         ErrorKind::WrongRegion => ("WrongRegion", "; correct config.region"),
         ErrorKind::Full => ("StorageFull", "; make room"),
         ErrorKind::Transient => ("Unreachable", "; is config.s3Url right, and does the store run?"),
-        ErrorKind::Missing | ErrorKind::Corrupt | ErrorKind::Invalid | ErrorKind::TooMany => ("StoreFailed", ""),
         _ => ("StoreFailed", ""),
     };
     Condition::new(reason, format!("{}: {}{remedy}", error.kind, error.detail))
