@@ -1,31 +1,17 @@
 //! Promises of the API server that tests without nodes use, and of the stock command lines on it (feature `api`; needs Go).
 #![cfg(feature = "api")]
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde_json::json;
-use trysail_tests::{api_server::ApiServer, tools::Tool, wait};
+use trysail_tests::{api_server::ApiServer, tools::Tool, velero::velero, wait};
 
 /// Time until a controller has done its work, on a busy computer.
 const LIMIT: Duration = Duration::from_mins(5);
 
 /// The oldest and the newest stock command line.
 const PEERS: [(Tool, &str); 2] = [(Tool::Velero113, "v1.13.0"), (Tool::Velero118, "v1.18.3")];
-
-fn velero(tool: Tool, kubeconfig: &Path, arguments: &[&str]) -> Result<String> {
-    // Its own settings lie in the home directory.
-    let home = tempfile::tempdir()?;
-    let output = Command::new(tool.path()?)
-        .args(arguments)
-        .env("KUBECONFIG", kubeconfig)
-        .env("HOME", home.path())
-        .env_remove("VELERO_NAMESPACE")
-        .output()?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{} {}: {error}", tool.name(), arguments.join(" "));
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
 
 #[test]
 fn a_namespace_ends_with_all_that_is_in_it() -> Result<()> {

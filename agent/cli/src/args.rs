@@ -1,8 +1,12 @@
 //! What a person may type. Nothing is looked up or opened here.
 
+mod server;
+
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+
+pub(crate) use server::{LogFormat, Server};
 
 /// Backups of volumes that people can trust.
 #[derive(Debug, Parser)]
@@ -39,6 +43,8 @@ pub(crate) enum Format {
     Table,
     /// For programs.
     Json,
+    /// For programs, and for files that people keep.
+    Yaml,
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,6 +55,19 @@ pub(crate) enum Command {
     /// Care of a repository.
     #[command(subcommand)]
     Repo(Repo),
+    /// Print the definitions of all kinds that Trysail serves in Kubernetes, Velero's and its own.
+    Crds,
+    /// Print what Velero's chart installs: the definitions of Velero's kinds, in one list.
+    Install {
+        /// The definitions, and nothing that runs.
+        #[arg(long, required = true)]
+        crds_only: bool,
+        /// Print them, and send them nowhere.
+        #[arg(long, required = true)]
+        dry_run: bool,
+    },
+    /// Serve Velero's kinds in a Kubernetes cluster.
+    Server(Box<Server>),
     /// Print a completion script for a shell.
     Completion {
         /// The shell.

@@ -2,7 +2,9 @@
 
 mod browse;
 mod check;
+mod definitions;
 mod repo;
+mod server;
 mod volume;
 
 use anyhow::Result;
@@ -42,6 +44,9 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
         Command::Repo(Repo::Prune { dry_run }) => runtime.block_on(repo::prune(&place()?, &shared, dry_run)),
         Command::Repo(Repo::Forget { snapshots }) => runtime.block_on(repo::forget(&place()?, &snapshots)),
         Command::Repo(Repo::Stats) => runtime.block_on(repo::stats(&place()?, &shared)),
+        Command::Crds => definitions::crds(&shared),
+        Command::Install { crds_only: _, dry_run: _ } => definitions::install(&shared),
+        Command::Server(server) => runtime.block_on(server::serve(*server)),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "trysail", &mut script);

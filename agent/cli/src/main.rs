@@ -28,16 +28,10 @@ const BLOCKING_THREADS_MAX: usize = 4;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    let level = if args.shared.quiet { "error" } else { "warn" };
-    let log = tracing_subscriber::EnvFilter::try_from_env("TRYSAIL_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(log)
-        .with_writer(std::io::stderr)
-        .with_ansi(output::is_coloured(&std::io::stderr()))
-        .without_time()
-        .with_target(false)
-        .init();
+    // The server logs in its own way, and starts that itself.
+    if !matches!(args.command, args::Command::Server(_)) {
+        log_for_people(&args.shared);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -56,4 +50,18 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// What goes wrong besides, on standard error, in plain words.
+fn log_for_people(shared: &args::Shared) {
+    let level = if shared.quiet { "error" } else { "warn" };
+    let log = tracing_subscriber::EnvFilter::try_from_env("TRYSAIL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(log)
+        .with_writer(std::io::stderr)
+        .with_ansi(output::is_coloured(&std::io::stderr()))
+        .without_time()
+        .with_target(false)
+        .init();
 }

@@ -8,6 +8,8 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde::Serialize;
 
+use crate::args::Format;
+
 /// What an error of the result's destination is about.
 const OUTPUT: &str = "standard output cannot be written";
 
@@ -34,11 +36,27 @@ pub(crate) fn note(text: &str) {
     eprintln!("{}", escape(text));
 }
 
-/// Prints a result as JSON.
-pub(crate) fn json<T: Serialize>(value: &T) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(value)?;
-    text.push(b'\n');
-    bytes(&text)
+/// Prints a result for programs: as YAML where that was asked for, else as JSON.
+pub(crate) fn value<T: Serialize>(format: Format, value: &T) -> Result<()> {
+    match format {
+        Format::Yaml => {
+            let text = serde_saphyr::to_string(value)?;
+            line(text.trim_end())
+        }
+        Format::Json | Format::Table => {
+            let mut text = serde_json::to_vec_pretty(value)?;
+            text.push(b'\n');
+            bytes(&text)
+        }
+    }
+}
+
+/// Prints values as YAML documents, each with the line that begins it.
+pub(crate) fn documents<T: Serialize>(values: &[T]) -> Result<()> {
+    values.iter().try_for_each(|document| {
+        line("---")?;
+        value(Format::Yaml, document)
+    })
 }
 
 /// Prints a line of a result.

@@ -5,7 +5,6 @@ use std::{
     os::unix::fs::{FileExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use trysail_repository::RESCUE_SCRIPT;
 use trysail_tests::{
+    built,
     minio::{ACCESS_KEY, Minio, SECRET_KEY},
     tools::Tool,
 };
@@ -83,24 +83,6 @@ pub(crate) fn run(command: &mut Command) -> Result<Ran> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Ran { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) })
-}
-
-/// The program under test, built once.
-fn program() -> Result<&'static Path> {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    if let Some(path) = BUILT.get() {
-        return Ok(path);
-    }
-    let test = std::env::current_exe()?;
-    let directory = test.parent().and_then(Path::parent).context("the directory of built programs")?;
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", "trysail-cli"]);
-    if directory.ends_with("release") {
-        build.arg("--release");
-    }
-    let ran = run(&mut build)?;
-    ensure!(ran.code == Some(0), "{ran:?}");
-    Ok(BUILT.get_or_init(|| directory.join("trysail")))
 }
 
 /// A program of the machine; one that is missing is an error.
@@ -205,7 +187,7 @@ impl Stage {
             Place::Directory(path) => format!("file://{}", path.display()),
             Place::Mc(minio) | Place::Curl(minio) => minio.url("bucket", "deep/prefix"),
         };
-        let mut command = Command::new(program().expect("the program builds"));
+        let mut command = Command::new(built::trysail().expect("the program builds"));
         command
             .env_clear()
             .envs([("XDG_DATA_HOME", self.path("data")), ("XDG_STATE_HOME", self.path("state"))])

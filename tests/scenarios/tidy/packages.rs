@@ -15,13 +15,14 @@ use super::{
 };
 
 /// Which of our crates may know which others. A crate that is not here may not exist.
-const EDGES: [(&str, &[&str]); 7] = [
+const EDGES: [(&str, &[&str]); 8] = [
     ("trysail-api", &[]),
     ("trysail-repository", &[]),
     ("trysail-sops", &[]),
     ("trysail-volume", &["trysail-repository"]),
     ("trysail-cluster", &["trysail-api"]),
-    ("trysail-cli", &["trysail-api", "trysail-repository", "trysail-sops", "trysail-volume"]),
+    ("trysail-controller", &["trysail-api", "trysail-cluster", "trysail-repository", "trysail-volume"]),
+    ("trysail-cli", &["trysail-api", "trysail-controller", "trysail-repository", "trysail-sops", "trysail-volume"]),
     (
         "trysail-tests",
         &["trysail-api", "trysail-cli", "trysail-cluster", "trysail-repository", "trysail-sops", "trysail-volume"],
@@ -29,9 +30,10 @@ const EDGES: [(&str, &[&str]); 7] = [
 ];
 
 /// Libraries that a crate must not know, because another crate's work would creep into it.
-const STRANGERS: [(&str, &[&str]); 5] = [
+const STRANGERS: [(&str, &[&str]); 6] = [
     ("trysail-api", &["anyhow", "clap", "reqwest", "rust-s3", "rustix", "tokio"]),
     ("trysail-cluster", &["age", "anyhow", "clap", "fastcdc", "rust-s3", "rustix", "zstd"]),
+    ("trysail-controller", &["anyhow", "clap", "reqwest", "rust-s3", "tar"]),
     ("trysail-repository", &["anyhow", "clap", "k8s-openapi", "kube", "tar"]),
     ("trysail-sops", &["anyhow", "clap", "k8s-openapi", "kube", "tokio"]),
     ("trysail-volume", &["age", "anyhow", "clap", "k8s-openapi", "kube", "reqwest", "rust-s3"]),

@@ -60,8 +60,8 @@ pub(super) async fn list(place: &Place, shared: &Shared, volume: Option<&str>) -
     if let (Some(volume), true) = (volume, listed.is_empty()) {
         bail!("no volume `{volume}`; `trysail volume list` shows what there is");
     }
-    if shared.output == Format::Json {
-        output::json(&listed)?;
+    if shared.output != Format::Table {
+        output::value(shared.output, &listed)?;
         return Ok(Outcome::Done);
     }
     let row = |l: Listed| {
@@ -166,7 +166,7 @@ pub(super) async fn ls(place: &Place, shared: &Shared, name: &str, path: Option<
             }
             found = true;
             match shared.output {
-                Format::Json => entries.push(Entry::new(&row)),
+                Format::Json | Format::Yaml => entries.push(Entry::new(&row)),
                 Format::Table => print_entry(&row)?,
             }
         }
@@ -174,8 +174,8 @@ pub(super) async fn ls(place: &Place, shared: &Shared, name: &str, path: Option<
     if !found {
         bail!("the snapshot has no entry {}; `trysail volume ls` shows what there is", output::path(top));
     }
-    if shared.output == Format::Json {
-        output::json(&entries)?;
+    if shared.output != Format::Table {
+        output::value(shared.output, &entries)?;
     }
     Ok(Outcome::Done)
 }
@@ -338,7 +338,7 @@ pub(super) async fn diff(place: &Place, shared: &Shared, before: &str, after: &s
         if let Some((sign, row)) = change {
             match shared.output {
                 Format::Table => output::line(&format!("{sign} {}", output::path(&row.path)))?,
-                Format::Json => changes.push(Change { sign, path: PathText::new(&row.path) }),
+                Format::Json | Format::Yaml => changes.push(Change { sign, path: PathText::new(&row.path) }),
             }
         }
         if side != Ordering::Greater {
@@ -348,8 +348,8 @@ pub(super) async fn diff(place: &Place, shared: &Shared, before: &str, after: &s
             b = new.next().await?;
         }
     }
-    if shared.output == Format::Json {
-        output::json(&changes)?;
+    if shared.output != Format::Table {
+        output::value(shared.output, &changes)?;
     }
     Ok(Outcome::Done)
 }

@@ -21,7 +21,7 @@ pub(super) async fn check(place: &Place, shared: &Shared, read_data: Option<&str
     let silent = |_: Progress| {};
     let report = check::check(&opened.repository, &options, &silent).await?;
     match shared.output {
-        Format::Json => output::json(&report)?,
+        Format::Json | Format::Yaml => output::value(shared.output, &report)?,
         Format::Table => print(&report)?,
     }
     if mark_bad {

@@ -39,14 +39,14 @@ pub(super) async fn prune(place: &Place, shared: &Shared, dry_run: bool) -> Resu
     let plan = prune.plan(Timestamp::now()).await?;
     if dry_run {
         match shared.output {
-            Format::Json => output::json(&prune::Summary::from(&plan))?,
+            Format::Json | Format::Yaml => output::value(shared.output, &prune::Summary::from(&plan))?,
             Format::Table => output::line(&plan.to_string())?,
         }
         return Ok(Outcome::Done);
     }
     let report = prune.execute(&plan).await?;
     match shared.output {
-        Format::Json => output::json(&report)?,
+        Format::Json | Format::Yaml => output::value(shared.output, &report)?,
         Format::Table => {
             let due = report.condemned_due.map(|t| format!(", to be deleted from {t} on")).unwrap_or_default();
             let condemned = output::size(report.condemned_bytes);
@@ -119,8 +119,8 @@ pub(super) async fn stats(place: &Place, shared: &Shared) -> Result<Outcome> {
         other_objects,
         other_bytes,
     };
-    if shared.output == Format::Json {
-        output::json(&stats)?;
+    if shared.output != Format::Table {
+        output::value(shared.output, &stats)?;
         return Ok(Outcome::Done);
     }
     let encrypted =

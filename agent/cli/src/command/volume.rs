@@ -131,7 +131,7 @@ pub(super) fn backup(place: &Place, shared: &Shared, args: &Backup, runtime: &Ha
         restore,
     };
     match shared.output {
-        Format::Json => output::json(&result)?,
+        Format::Json | Format::Yaml => output::value(shared.output, &result)?,
         Format::Table => print_backup(&result)?,
     }
     print_problems(&result, &report.problems);
@@ -242,7 +242,7 @@ pub(super) fn restore(place: &Place, shared: &Shared, args: &Restore, runtime: &
     let nar = if args.nar { Some(format!("sha256-{}", base64(&nar::hash(&args.target)?))) } else { None };
     let result = result(&id.to_string(), args, &report, &counters, began, nar);
     match shared.output {
-        Format::Json => output::json(&result)?,
+        Format::Json | Format::Yaml => output::value(shared.output, &result)?,
         Format::Table => print_restore(&result)?,
     }
     for lost in report.lost.iter().take(PRINTED_MAX) {

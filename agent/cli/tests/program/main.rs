@@ -1,5 +1,6 @@
 //! The program as a user runs it: what it prints, writes and ends with.
 
+mod definitions;
 mod encrypted;
 mod flow;
 mod interrupted;

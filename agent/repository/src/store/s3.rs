@@ -6,6 +6,7 @@
 //! `ListObjectsV2` and `DeleteObjects`: no multipart, tags, ACLs or checksum trailers, which stores differ in.
 
 mod answer;
+mod bucket;
 mod settings;
 mod transport;
 
@@ -30,7 +31,11 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use jiff::{SignedDuration, Timestamp};
 
 use self::answer::Answer;
-pub use self::settings::S3Settings;
+pub use self::{
+    bucket::{Lifecycle, LifecycleRule},
+    settings::S3Settings,
+    transport::Trust,
+};
 use super::{
     Created, Error, ErrorKind, Key, Listed, OBJECT_BYTES_MAX, ObjectStore, PAGE_KEYS_MAX, Page, Result,
     counted::{Counts, RequestCounts, Verb},
@@ -74,6 +79,11 @@ struct Ask<'a> {
 impl S3 {
     /// A client for the bucket. Sends nothing; whether the bucket exists shows with the first call.
     pub fn connect(settings: &S3Settings) -> Result<Self> {
+        Self::connect_trusting(settings, &Trust::Roots(Vec::new()))
+    }
+
+    /// The same, with a say in whose certificates count.
+    pub fn connect_trusting(settings: &S3Settings, trust: &Trust) -> Result<Self> {
         let invalid = |detail: String| Error::new(ErrorKind::Invalid, &settings.bucket, detail);
         let endpoint = match &settings.endpoint {
             Some(endpoint) => settings::endpoint(endpoint)?,
@@ -96,7 +106,7 @@ impl S3 {
         };
         Ok(Self {
             bucket: if settings.path_style { *bucket.with_path_style() } else { *bucket },
-            client: transport::client(settings)?,
+            client: transport::client(settings, trust)?,
             prefix,
             counts: Arc::default(),
             no_condition: AtomicBool::new(false),

@@ -97,7 +97,7 @@ impl Answer {
     }
 
     /// The document of that root element; anything else, such as an error sent with status 200, is an error.
-    fn document<T: DeserializeOwned>(&self, name: &str, root: &str) -> Result<T, Error> {
+    pub(super) fn document<T: DeserializeOwned>(&self, name: &str, root: &str) -> Result<T, Error> {
         let damaged = |detail: &str| Error::new(ErrorKind::Corrupt, name, format!("HTTP {}: {detail}", self.status));
         let text = std::str::from_utf8(&self.body).map_err(|_| damaged("a body that is not UTF-8"))?;
         if !text.contains(&format!("<{root}")) {
@@ -125,6 +125,11 @@ impl Answer {
     /// The error document; empty where the body is none (HEAD, proxies).
     fn refusal(&self) -> Refusal {
         std::str::from_utf8(&self.body).ok().and_then(|text| quick_xml::de::from_str(text).ok()).unwrap_or_default()
+    }
+
+    /// The code of the error document; empty where there is none.
+    pub(super) fn code(&self) -> String {
+        self.refusal().code
     }
 
     /// The error that a refusal means.

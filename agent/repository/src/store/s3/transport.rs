@@ -22,20 +22,43 @@ const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
 /// Longest pause between two pieces of an answer's body.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
-/// Our HTTP client: certificate roots of the system and of the settings, no redirects (a signature is for one host).
-pub(super) fn client(settings: &S3Settings) -> Result<reqwest::Client> {
-    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).connect_timeout(CONNECT_TIME);
-    let Some(path) = &settings.ca_cert else {
-        return builder.build().map_err(|error| Error::new(ErrorKind::Invalid, &settings.bucket, error));
+/// Whose certificates count, besides those that the system and the settings trust.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// What these PEM certificates signed; none where there are no bytes.
+    Roots(Vec<u8>),
+    /// Everybody's: the traffic is hidden from listeners and open to whoever stands between.
+    Anybody,
+}
+
+/// Our HTTP client: certificate roots of the system, of the settings and of `trust`, no redirects (a signature is for one
+/// host).
+pub(super) fn client(settings: &S3Settings, trust: &Trust) -> Result<reqwest::Client> {
+    let mut builder =
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).connect_timeout(CONNECT_TIME);
+    if let Some(path) = &settings.ca_cert {
+        let name = path.display().to_string();
+        let pem = std::fs::read(path).map_err(|error| Error::new(ErrorKind::Invalid, &name, error))?;
+        builder = roots(&name, &pem)?.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+    }
+    builder = match trust {
+        Trust::Roots(pem) if pem.is_empty() => builder,
+        Trust::Roots(pem) => {
+            roots("caCert", pem)?.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate)
+        }
+        Trust::Anybody => builder.danger_accept_invalid_certs(true),
     };
-    let invalid = |detail: String| Error::new(ErrorKind::Invalid, path.display(), detail);
-    let pem = std::fs::read(path).map_err(|error| invalid(error.to_string()))?;
-    let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| invalid(error.to_string()))?;
+    builder.build().map_err(|error| Error::new(ErrorKind::Invalid, &settings.bucket, error))
+}
+
+/// The certificates of a PEM text, at least one.
+fn roots(name: &str, pem: &[u8]) -> Result<Vec<reqwest::Certificate>> {
+    let invalid = |detail: String| Error::new(ErrorKind::Invalid, name, detail);
+    let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|error| invalid(error.to_string()))?;
     if roots.is_empty() {
         return Err(invalid("no certificate in PEM form".to_owned()));
     }
-    let builder = roots.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
-    builder.build().map_err(|error| invalid(error.to_string()))
+    Ok(roots)
 }
 
 /// The time that a transfer of so many bytes may take.

@@ -1,0 +1,143 @@
+//! Flags of `server`: those of Velero's server, so that its charts start ours. What a flag does is not known here.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum, parser::ValueSource};
+use trysail_api::duration::Duration;
+
+/// Flags of Velero's servers 1.13 and 1.18 that change nothing here: others serve what they are about, or nothing does.
+const WITHOUT_EFFECT: [&str; 38] = [
+    "add_dir_header",
+    "alsologtostderr",
+    "alsologtostderrthreshold",
+    "backup-repository-configmap",
+    "client-burst",
+    "client-page-size",
+    "client-qps",
+    "colorized",
+    "concurrent-backups",
+    "default-backup-ttl",
+    "default-item-operation-timeout",
+    "default-repo-maintain-frequency",
+    "default-snapshot-move-data",
+    "default-volume-snapshot-locations",
+    "default-volumes-to-fs-backup",
+    "disable-informer-cache",
+    "features",
+    "fs-backup-timeout",
+    "garbage-collection-frequency",
+    "global-backup-volume-policies-configmap",
+    "item-block-worker-count",
+    "item-operation-sync-frequency",
+    "legacy_stderr_threshold_behavior",
+    "log_backtrace_at",
+    "log_dir",
+    "log_file",
+    "logtostderr",
+    "max-concurrent-k8s-connections",
+    "plugin-dir",
+    "profiler-address",
+    "repo-maintenance-job-configmap",
+    "resource-timeout",
+    "restore-resource-priorities",
+    "stderrthreshold",
+    "terminating-resource-timeout",
+    "uploader-type",
+    "vmodule",
+    "volume-group-snapshot-label-key",
+];
+
+/// Those of them that need no value.
+const SWITCHES: [&str; 8] = [
+    "add_dir_header",
+    "alsologtostderr",
+    "colorized",
+    "default-snapshot-move-data",
+    "default-volumes-to-fs-backup",
+    "disable-informer-cache",
+    "legacy_stderr_threshold_behavior",
+    "logtostderr",
+];
+
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// The namespace whose objects are served.
+    #[arg(short, long, env = "VELERO_NAMESPACE", default_value = trysail_api::names::DEFAULT_NAMESPACE)]
+    pub(crate) namespace: String,
+    /// Where `/metrics`, `/livez` and `/readyz` are answered.
+    #[arg(long, default_value = ":8085", value_name = "ADDRESS")]
+    pub(crate) metrics_address: String,
+    /// The location that is taken where none is marked as the default.
+    #[arg(long, default_value = trysail_api::names::DEFAULT_LOCATION, value_name = "NAME")]
+    pub(crate) default_backup_storage_location: String,
+    /// How often backups of others are taken over from a location that does not say; 0 for never.
+    #[arg(long, default_value = "1m", value_name = "DURATION")]
+    pub(crate) backup_sync_period: Duration,
+    /// How often a location is looked at that does not say; 0 for only once.
+    #[arg(long, default_value = "1m", value_name = "DURATION")]
+    pub(crate) store_validation_frequency: Duration,
+    /// Pass over the first time of a schedule that does not say.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
+    pub(crate) schedule_skip_immediately: bool,
+    /// Make no backups and delete none: only restore.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
+    pub(crate) restore_only: bool,
+    /// Delete also the last completed backup of a schedule when its time is over.
+    #[arg(long)]
+    pub(crate) expire_last_backup: bool,
+    /// Controllers that do not run, with commas between.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub(crate) disable_controllers: Vec<String>,
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value = "json", value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+    /// From which level on is logged: trace, debug, info, warning or error.
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    pub(crate) log_level: String,
+    /// File that says where the API server is; else the variable KUBECONFIG, and in a pod nothing is needed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of that file.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) kubecontext: Option<String>,
+    #[command(flatten)]
+    pub(crate) without_effect: WithoutEffect,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// `key=value` pairs.
+    Text,
+}
+
+/// Names of flags that were given and change nothing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct WithoutEffect(pub(crate) Vec<&'static str>);
+
+impl Args for WithoutEffect {
+    fn augment_args(command: Command) -> Command {
+        WITHOUT_EFFECT.iter().fold(command, |command, name| {
+            let arg = Arg::new(*name).long(*name).hide(true).action(ArgAction::Append);
+            command.arg(if SWITCHES.contains(name) { arg.num_args(0..=1).require_equals(true) } else { arg })
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for WithoutEffect {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let is_given = |name: &&&str| matches.value_source(name) == Some(ValueSource::CommandLine);
+        Ok(Self(WITHOUT_EFFECT.iter().filter(is_given).copied().collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}

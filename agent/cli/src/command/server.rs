@@ -1,0 +1,135 @@
+//! `trysail server`: from what was typed and the environment to the settings of the server, and its start.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use trysail_api::duration;
+use trysail_controller::{log, server, settings::Settings};
+
+use crate::{
+    Outcome,
+    args::{LogFormat, Server},
+};
+
+/// Controllers that `--restore-only` turns off. Source: Velero pkg/cmd/server/server.go.
+const NOT_RESTORE: [&str; 3] = ["backup", "schedule", "gc"];
+
+/// Serves until the process is told to end.
+pub(crate) async fn serve(server: Server) -> Result<Outcome> {
+    let format = match server.log_format {
+        LogFormat::Json => log::Format::Json,
+        LogFormat::Text => log::Format::Text,
+    };
+    log::start(format, level(&server.log_level));
+    for flag in &server.without_effect.0 {
+        tracing::warn!(flag, "A flag of Velero that has no effect here");
+    }
+    let settings = settings(server, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+    let mut end = signal(SignalKind::terminate()).context("listen to SIGTERM")?;
+    let stop = async {
+        tokio::select! {
+            _ = end.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    };
+    server::run(settings, stop).await?;
+    Ok(Outcome::Done)
+}
+
+/// A level of logrus in our words.
+fn level(word: &str) -> &str {
+    match word {
+        "warning" => "warn",
+        "fatal" | "panic" => "error",
+        other => other,
+    }
+}
+
+fn settings(server: Server, env: impl Fn(&str) -> Option<String>) -> Result<Settings> {
+    let host = env("POD_NAME").or_else(|| env("HOSTNAME")).unwrap_or_else(|| "localhost".to_owned());
+    let identity = format!("{host}_{}", std::process::id());
+    let metrics_address = address(&server.metrics_address)?;
+    let mut disabled = server.disable_controllers;
+    if server.restore_only {
+        disabled.extend(NOT_RESTORE.map(str::to_owned));
+    }
+    Ok(Settings {
+        default_location: server.default_backup_storage_location,
+        validation_frequency: span(&server.store_validation_frequency),
+        sync_period: span(&server.backup_sync_period),
+        skip_immediately: server.schedule_skip_immediately,
+        keep_newest: !server.expire_last_backup,
+        disabled,
+        credentials_file: env("AWS_SHARED_CREDENTIALS_FILE").map(Into::into),
+        kubeconfig: server.kubeconfig,
+        kube_context: server.kubecontext,
+        ..Settings::new(server.namespace, identity, metrics_address)
+    })
+}
+
+/// A span that is not negative; a negative one is none.
+fn span(duration: &duration::Duration) -> Duration {
+    Duration::from_nanos(u64::try_from(duration.nanoseconds()).unwrap_or(0))
+}
+
+/// An address as Go writes it: without a host, all are meant.
+fn address(text: &str) -> Result<SocketAddr> {
+    let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.replace("localhost", "127.0.0.1") };
+    whole.parse().with_context(|| format!("--metrics-address {text}: host:port, with a number as host"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn parsed(arguments: &[&str]) -> Server {
+        let all = [&["velero", "server"], arguments].concat();
+        match Args::parse_from(all).command {
+            Command::Server(server) => *server,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_arguments_of_velero_s_chart_start_the_server() {
+        // Chart 12.1.0 with defaults, and flags of 1.13 besides.
+        let given = parsed(&[
+            "--uploader-type=kopia",
+            "--features=",
+            "--default-backup-ttl=720h",
+            "--fs-backup-timeout",
+            "4h",
+            "--default-volumes-to-fs-backup",
+            "--metrics-address=:9000",
+            "--store-validation-frequency=30s",
+            "--disable-controllers=gc,backup-sync",
+            "--restore-only=false",
+            "--log-format=text",
+        ]);
+        let ignored =
+            ["default-backup-ttl", "default-volumes-to-fs-backup", "features", "fs-backup-timeout", "uploader-type"];
+        assert_eq!(given.without_effect.0, ignored);
+        let settings = settings(given, |name| (name == "POD_NAME").then(|| "velero-0".to_owned())).unwrap();
+        let base = Settings::new(
+            "velero".to_owned(),
+            format!("velero-0_{}", std::process::id()),
+            "0.0.0.0:9000".parse().unwrap(),
+        );
+        let expected = Settings {
+            validation_frequency: Duration::from_secs(30),
+            disabled: vec!["gc".to_owned(), "backup-sync".to_owned()],
+            ..base
+        };
+        assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn a_server_for_restores_makes_and_deletes_no_backups() {
+        let settings = settings(parsed(&["--restore-only"]), |_| None).unwrap();
+        assert_eq!(settings.disabled, NOT_RESTORE);
+    }
+}

@@ -1,0 +1,25 @@
+//! Watches the custom resources and moves them forward: the server's controllers, one file or folder for each kind.
+//!
+//! Each has the same four steps: gather (read), decide (pure, takes the time), act (write elsewhere), report (write the
+//! status). [`server::run`] starts them on the one replica that holds the Lease. Nothing here parses arguments or prints.
+
+mod bucket;
+mod condition;
+mod context;
+mod download_request;
+mod drive;
+mod error;
+mod expiry;
+mod http;
+mod leader;
+mod location;
+pub mod log;
+mod metrics;
+mod patch;
+mod schedule;
+pub mod server;
+mod server_status_request;
+pub mod settings;
+mod sync;
+
+pub use error::{Error, Result};
