@@ -45,7 +45,7 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
         Command::Repo(Repo::Forget { snapshots }) => runtime.block_on(repo::forget(&place()?, &snapshots)),
         Command::Repo(Repo::Stats) => runtime.block_on(repo::stats(&place()?, &shared)),
         Command::Crds => definitions::crds(&shared),
-        Command::Install { crds_only: _, dry_run: _ } => definitions::install(&shared),
+        Command::Install(install) => runtime.block_on(definitions::install(&shared, &install)),
         Command::Server(server) => runtime.block_on(server::serve(*server)),
         Command::Completion { shell } => {
             let mut script = Vec::new();

@@ -11,6 +11,7 @@ mod drive;
 mod error;
 mod expiry;
 mod http;
+pub mod install;
 mod leader;
 mod location;
 pub mod log;
