@@ -34,7 +34,7 @@ test-api: ## A real API server: stock velero command lines on it, its objects in
 	$(TEST) -p trysail-tests --features api --test api_server --test collect --test server
 
 test-cluster: ## Whole clusters (needs Go, root, containerd, runc, CNI plugins, nftables, busybox)
-	$(TEST) -p trysail-tests --features cluster --test cluster_nodes --test cluster_life
+	$(TEST) -p trysail-tests --features cluster --test cluster_nodes --test cluster_life --test journey
 
 test-all: test test-store test-api test-cluster ## Every test above
 
