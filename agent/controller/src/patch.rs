@@ -8,7 +8,11 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Error, Result, context::Context, error::unless};
+use crate::{
+    Error, Result,
+    context::Context,
+    error::{code, unless},
+};
 
 /// Merges fields into an object (`null` removes one). An object that is gone needs none.
 pub(crate) async fn merge<K>(context: &Context, name: &str, fields: &Value) -> Result<()>
@@ -17,4 +21,16 @@ where
 {
     let done = context.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(fields)).await;
     unless(&[404], done).map_err(Error::kubernetes(format!("patch {} {name}", K::kind(&()))))
+}
+
+/// The same, where the fields name the `resourceVersion` that they were decided on. False where the object has changed since, or is
+/// gone.
+pub(crate) async fn merge_if_unchanged<K>(context: &Context, name: &str, fields: &Value) -> Result<bool>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    match context.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(fields)).await {
+        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(false),
+        other => other.map(|_| true).map_err(Error::kubernetes(format!("patch {} {name}", K::kind(&())))),
+    }
 }

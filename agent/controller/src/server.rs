@@ -41,8 +41,9 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     let election = Election::new(api, LEASE, &settings.identity);
     let address = settings.metrics_address;
     let context = Arc::new(Context::new(client, settings, Metrics::new()));
+    let told = Arc::clone(&context);
     let ended = tokio::select! {
-        ended = http::serve(address, Arc::clone(&context)) => ended,
+        ended = http::serve(address, move || told.metrics.text()) => ended,
         () = lead(&election, &context) => Ok(()),
         () = stop => Ok(()),
     };
