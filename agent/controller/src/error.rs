@@ -46,6 +46,47 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The repository of a namespace failed.
+    #[error("repository {name}: {source}")]
+    Repository {
+        /// Name of the BackupRepository.
+        name: String,
+        /// Why.
+        source: Box<trysail_repository::Error>,
+    },
+    /// The repository of a namespace is another installation's.
+    #[error(
+        "RepositoryForeign: {name} is signed by root key {found}, and its location trusts {pinned}: it is another \
+         installation's, or was replaced; give it another prefix, or annotate the location with trysail.io/root-key={found} \
+         if that is meant"
+    )]
+    RepositoryForeign {
+        /// Name of the BackupRepository.
+        name: String,
+        /// The root key that is trusted.
+        pinned: String,
+        /// The root key that signs it.
+        found: String,
+    },
+    /// This cluster has not the keys of a repository.
+    #[error(
+        "RepositoryKeyMissing: the keys of {name} (root key {root}) are not in Secret trysail-keys: it can be read with the \
+         identity, but nothing can be written; take them over with `trysail repo adopt --identity FILE`"
+    )]
+    RepositoryKeyMissing {
+        /// Name of the BackupRepository, or of the location.
+        name: String,
+        /// The root key.
+        root: String,
+    },
+    /// An object of the cluster holds what it cannot.
+    #[error("{what}: {reason}")]
+    Object {
+        /// Which object, and what part of it.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// An address cannot be listened on.
     #[error("listen on {address}: {source}")]
     Listen {
@@ -75,6 +116,9 @@ impl Error {
             Self::NoKubernetes(_) | Self::Location { .. } | Self::Listen { .. } => Class::Invalid,
             Self::Bucket { source, .. } => trysail_repository::Error::Store(source.clone()).class(),
             Self::Record { .. } => Class::Corrupt,
+            Self::Repository { source, .. } => source.class(),
+            Self::RepositoryForeign { .. } | Self::Object { .. } => Class::Invalid,
+            Self::RepositoryKeyMissing { .. } => Class::Denied,
         }
     }
 }

@@ -15,11 +15,14 @@ mod leader;
 mod location;
 pub mod log;
 mod metrics;
+mod node;
 mod patch;
+mod repository;
 mod schedule;
 pub mod server;
 mod server_status_request;
 pub mod settings;
 mod sync;
+mod task_keys;
 
 pub use error::{Error, Result};
