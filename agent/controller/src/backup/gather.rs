@@ -172,11 +172,7 @@ impl Intake {
 ///
 /// # Errors
 /// The archive cannot be written.
-pub(super) fn store(
-    archive: &mut archive::Writer<Sink>,
-    item: Item,
-    log: &BackupLog,
-) -> trysail_cluster::Result<()> {
+pub(super) fn store(archive: &mut archive::Writer<Sink>, item: Item, log: &BackupLog) -> trysail_cluster::Result<()> {
     let place = Place::of(item.namespace());
     match archive.append(item) {
         Err(error @ ClusterError::Unstorable { .. }) => {
@@ -233,7 +229,8 @@ mod tests {
         let intake = Intake { log: Arc::clone(&log), count: Arc::default(), hooks: Vec::new() };
         let count = Arc::clone(&intake.count);
         let (sender, receiver) = mpsc::channel(8);
-        let frozen = json!({ "pre.hook.backup.velero.io/command": "freeze", "pre.hook.backup.velero.io/on-error": "no" });
+        let frozen =
+            json!({ "pre.hook.backup.velero.io/command": "freeze", "pre.hook.backup.velero.io/on-error": "no" });
         let map = json!({ "metadata": { "name": "a/b", "namespace": "app" } });
         for item in [pod("db", &frozen), pod("web", &Value::Null), Item::new(kind("configmaps", "ConfigMap"), map)] {
             sender.try_send(item).unwrap();

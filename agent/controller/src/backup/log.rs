@@ -33,6 +33,8 @@ pub(super) struct BackupLog {
 #[derive(Debug)]
 struct State {
     gzip: GzEncoder<Vec<u8>>,
+    /// What was written before the log was last ended: whole members of a gzip, which go on.
+    ended: Vec<u8>,
     lines: usize,
     report: Report,
 }
@@ -49,7 +51,7 @@ pub(super) struct Ended {
 impl BackupLog {
     pub(super) fn new(namespace: &str, backup: &str) -> Self {
         let gzip = GzEncoder::new(Vec::new(), Compression::default());
-        let state = State { gzip, lines: 0, report: Report::default() };
+        let state = State { gzip, ended: Vec::new(), lines: 0, report: Report::default() };
         Self { backup: format!("{namespace}/{backup}"), state: Mutex::new(state) }
     }
 
@@ -82,12 +84,12 @@ impl BackupLog {
         (state.report.errors.count(), state.report.warnings.count())
     }
 
-    /// Ends the log with a last line.
+    /// Ends the log with a last line. Where it could not be stored, it goes on, and ends again.
     ///
     /// # Errors
     /// None that memory gives.
     #[track_caller]
-    pub(super) fn end(self, summary: &str, fields: &[(&str, &str)]) -> io::Result<Ended> {
+    pub(super) fn end(&self, summary: &str, fields: &[(&str, &str)]) -> io::Result<Ended> {
         tracing::info!(backup = self.backup, "{summary}");
         let missing = self.lock().lines.saturating_sub(LINES_MAX);
         if missing > 0 {
@@ -95,8 +97,11 @@ impl BackupLog {
             self.write("warning", &message, &[], Location::caller());
         }
         self.write("info", summary, fields, Location::caller());
-        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(Ended { stored: state.gzip.finish()?, report: state.report })
+        let mut state = self.lock();
+        let gzip = std::mem::replace(&mut state.gzip, GzEncoder::new(Vec::new(), Compression::default()));
+        let member = gzip.finish()?;
+        state.ended.extend(member);
+        Ok(Ended { stored: state.ended.clone(), report: state.report.clone() })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -120,7 +125,8 @@ impl BackupLog {
         others.extend([("backup", self.backup.as_str()), ("logSource", source.as_str())]);
         others.sort_unstable();
         let first = [("time", Time::new(now()).to_string()), ("level", level.to_owned()), ("msg", message.to_owned())];
-        let mut line: Map<String, Value> = first.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+        let mut line: Map<String, Value> =
+            first.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
         line.extend(others.into_iter().map(|(key, value)| (key.to_owned(), text(value))));
         // Memory takes what is written.
         let _ = writeln!(self.lock().gzip, "{}", written(Format::Text, line));
@@ -142,7 +148,7 @@ mod tests {
 
     fn text(ended: &Ended) -> String {
         let mut text = String::new();
-        flate2::read::GzDecoder::new(&*ended.stored).read_to_string(&mut text).unwrap();
+        flate2::read::MultiGzDecoder::new(&*ended.stored).read_to_string(&mut text).unwrap();
         text
     }
 
@@ -176,6 +182,16 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_could_not_be_stored_goes_on() {
+        let log = BackupLog::new("velero", "b1");
+        log.end("done", &[]).unwrap();
+        log.error(Place::Backup, "the bucket is gone");
+        let text = text(&log.end("The backup failed", &[]).unwrap());
+        let levels: Vec<&str> = text.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+        assert_eq!(levels, ["level=info", "level=error", "level=info"]);
+    }
+
+    #[test]
     fn a_log_that_is_too_long_says_so_and_keeps_its_last_line() {
         let log = BackupLog::new("velero", "b1");
         for _ in 0..LINES_MAX + 2 {
@@ -184,7 +200,8 @@ mod tests {
         let text = text(&log.end("done", &[]).unwrap());
         assert_eq!(text.lines().count(), LINES_MAX + 2);
         let last: Vec<String> = text.lines().rev().take(2).map(steady).collect();
-        let left_out = format!("level=warning msg=\"2 lines are left out, as the log has {LINES_MAX}\" backup=velero/b1");
+        let left_out =
+            format!("level=warning msg=\"2 lines are left out, as the log has {LINES_MAX}\" backup=velero/b1");
         assert_eq!(last, ["level=info msg=done backup=velero/b1".to_owned(), left_out]);
     }
 }

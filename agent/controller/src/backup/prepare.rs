@@ -98,7 +98,9 @@ fn find_location(spec: &BackupSpec, world: &World) -> Option<BackupStorageLocati
 }
 
 fn fill(spec: &mut BackupSpec, world: &World, location: Option<&BackupStorageLocation>, settings: &BackupSettings) {
-    let or = |span: Option<Span>, default: &Span| Some(span.filter(|span| !span.is_zero()).unwrap_or_else(|| default.clone()));
+    let or = |span: Option<Span>, default: &Span| {
+        Some(span.filter(|span| !span.is_zero()).unwrap_or_else(|| default.clone()))
+    };
     spec.ttl = or(spec.ttl.take(), &settings.ttl);
     spec.csi_snapshot_timeout = or(spec.csi_snapshot_timeout.take(), &Span::from_nanoseconds(CSI_SNAPSHOT_TIMEOUT));
     spec.item_operation_timeout = or(spec.item_operation_timeout.take(), &settings.item_operation_timeout);
@@ -109,7 +111,7 @@ fn fill(spec: &mut BackupSpec, world: &World, location: Option<&BackupStorageLoc
     let is_empty = |list: &Option<Vec<String>>| list.as_ref().is_none_or(Vec::is_empty);
     if spec.storage_location.as_ref().is_none_or(String::is_empty) {
         let default = || world.default_location.clone();
-        spec.storage_location = Some(location.map_or_else(default, ResourceExt::name_any));
+        spec.storage_location = Some(location.map_or_else(default, kube::ResourceExt::name_any));
     }
     if is_empty(&spec.included_namespaces) {
         spec.included_namespaces = Some(vec!["*".to_owned()]);

@@ -60,7 +60,8 @@ impl Entry {
 
     /// Whether two Backups may read the same: they may unless both name all their namespaces, and no name is the same.
     fn meets(&self, other: &Self) -> bool {
-        let is_open = |names: &[String]| names.is_empty() || names.iter().any(|name| name.contains(['*', '?', '[', '{']));
+        let is_open =
+            |names: &[String]| names.is_empty() || names.iter().any(|name| name.contains(['*', '?', '[', '{']));
         is_open(&self.included)
             || is_open(&other.included)
             || self.included.iter().any(|name| other.included.contains(name))
@@ -174,8 +175,13 @@ mod tests {
 
     #[test]
     fn those_that_wait_move_up_and_new_ones_come_behind_in_the_order_in_which_they_were_made() {
-        let backups =
-            [("a", "InProgress 00 x"), ("b", "Queued@2 01 x"), ("c", "Queued@3 02 x"), ("e", "New 04 x"), ("d", "New 05 x")];
+        let backups = [
+            ("a", "InProgress 00 x"),
+            ("b", "Queued@2 01 x"),
+            ("c", "Queued@3 02 x"),
+            ("e", "New 04 x"),
+            ("d", "New 05 x"),
+        ];
         let expected = [
             step("b", Step::Queue(1)),
             step("c", Step::Queue(2)),
@@ -183,7 +189,8 @@ mod tests {
             step("d", Step::Queue(4)),
         ];
         assert_eq!(steps(&backups, &["a"], 1), expected);
-        let expected = [step("b", Step::Release), step("c", Step::Queue(1)), step("e", Step::Queue(2)), step("d", Step::Queue(3))];
+        let expected =
+            [step("b", Step::Release), step("c", Step::Queue(1)), step("e", Step::Queue(2)), step("d", Step::Queue(3))];
         assert_eq!(steps(&backups, &[], 1), expected);
     }
 
@@ -217,11 +224,8 @@ mod tests {
             "spec.itemOperationTimeout: time: unknown unit \"d\" in duration \"1d\"".to_owned(),
         ];
         let missing = vec!["spec: a Backup needs one; `spec: {}` takes everything".to_owned()];
-        let expected = [
-            step("bad", Step::Refuse(refused)),
-            step("empty", Step::Refuse(missing)),
-            step("good", Step::Queue(1)),
-        ];
+        let expected =
+            [step("bad", Step::Refuse(refused)), step("empty", Step::Refuse(missing)), step("good", Step::Queue(1))];
         assert_eq!(decide(&backups, &BTreeSet::new(), 1), expected);
     }
 }

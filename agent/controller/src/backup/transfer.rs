@@ -65,7 +65,9 @@ pub(super) fn transfer(backup: &Backup, task: &VolumeTask, means: Means<'_>) -> 
     };
     let volume = task.volume.as_str();
     let mut tags: BTreeMap<String, String> =
-        text(&[("backup", &name), ("backup-uid", &uid), ("ns", &task.namespace), ("volume", volume)]).into_iter().collect();
+        text(&[("backup", &name), ("backup-uid", &uid), ("ns", &task.namespace), ("volume", volume)])
+            .into_iter()
+            .collect();
     let pod = match &task.source {
         Source::Pod { name, uid, .. } => {
             tags.extend(text(&[("pod", name), ("pod-uid", uid)]));
@@ -265,7 +267,8 @@ mod tests {
 
     fn ended(status: Value, problems: &str) -> Verdict {
         let mut transfer: PodVolumeBackup =
-            serde_json::from_value(made(Source::Pod { name: "web".into(), uid: "u".into(), node: "n".into() })).unwrap();
+            serde_json::from_value(made(Source::Pod { name: "web".into(), uid: "u".into(), node: "n".into() }))
+                .unwrap();
         transfer.status = serde_json::from_value(status).unwrap();
         if !problems.is_empty() {
             transfer.annotations_mut().insert(own::PROBLEMS.to_owned(), problems.to_owned());
@@ -291,10 +294,7 @@ mod tests {
             said(json!({ "phase": "Failed", "message": "disk full" })),
             "volume data of pod app1/web is not saved: disk full"
         );
-        assert_eq!(
-            said(json!({ "phase": "Canceled" })),
-            "volume data of pod app1/web is not saved: it was cancelled"
-        );
+        assert_eq!(said(json!({ "phase": "Canceled" })), "volume data of pod app1/web is not saved: it was cancelled");
         assert_eq!(
             said(json!({ "phase": "InProgress" })),
             "volume data of pod app1/web is not saved: its node agent did not come to an end in time"

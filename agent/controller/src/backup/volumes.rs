@@ -233,8 +233,7 @@ impl Volumes<'_> {
         };
         let keys = opened.keys.as_ref().ok_or_else(|| Unstarted::Failed(format!("no keys of {}", opened.name)))?;
         let sealed = task_keys::seal(&keys.for_volume(&volume), &agent.recipient).map_err(failed)?;
-        let means =
-            Means { node: &node, repository: &opened.identifier, uploader: self.uploader, task_keys: sealed };
+        let means = Means { node: &node, repository: &opened.identifier, uploader: self.uploader, task_keys: sealed };
         let wanted = transfer(self.backup, task, means);
         drop(repositories);
         let created = self.context.api::<PodVolumeBackup>().create(&PostParams::default(), &wanted).await;
@@ -265,9 +264,7 @@ impl Volumes<'_> {
             return;
         }
         let have_ended = |all: &Transfers| names.iter().all(|name| all.get(name).is_some_and(has_ended));
-        let ended = timeout_at(self.deadline, transfers.wait_for(have_ended)).await;
-        let is_late = ended.is_err();
-        drop(ended);
+        let is_late = timeout_at(self.deadline, transfers.wait_for(have_ended)).await.is_err();
         let seen = transfers.borrow().clone();
         if is_late {
             self.log.error(Place::Backup, "timed out waiting for all PodVolumeBackups to complete");
@@ -341,7 +338,7 @@ async fn follow(context: &Context, backup: &Backup, sender: &watch::Sender<Trans
                 let name = object.name_any();
                 sender.send_modify(|all| all.iter_mut().filter(|(known, _)| **known == name).for_each(lose));
             }
-            Ok(None) => return,
+            Ok(None) => std::future::pending().await,
             // The watch begins again by itself.
             Err(error) => tracing::warn!(%error, "PodVolumeBackups cannot be watched"),
         }

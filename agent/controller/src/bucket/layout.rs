@@ -21,6 +21,11 @@ pub(crate) fn backup_directory(backup: &str) -> String {
     format!("{BACKUPS}{backup}/")
 }
 
+/// A file of a backup, by what follows the backup's name in its own.
+pub(crate) fn backup_file(backup: &str, rest: &str) -> String {
+    format!("{BACKUPS}{backup}/{backup}{rest}")
+}
+
 /// The PodVolumeBackups of a backup, as JSON in gzip.
 pub(crate) fn pod_volume_backups(backup: &str) -> String {
     format!("{BACKUPS}{backup}/{backup}-podvolumebackups.json.gz")
