@@ -95,6 +95,30 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The objects of a backup cannot be collected, or not be put into its archive.
+    #[error("{}", .source.sentence())]
+    Collect {
+        /// Name of the Backup.
+        backup: String,
+        /// Why.
+        source: trysail_cluster::Error,
+    },
+    /// A file of a backup cannot be made.
+    #[error("{what} of backup {backup}: {reason}")]
+    Make {
+        /// Name of the Backup.
+        backup: String,
+        /// Which file.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A backup of that name lies in the location already.
+    #[error("backup already exists in object storage")]
+    BackupExists {
+        /// Name of the Backup.
+        backup: String,
+    },
     /// An address cannot be listened on.
     #[error("listen on {address}: {source}")]
     Listen {
@@ -128,7 +152,23 @@ impl Error {
             Self::Repository { source, .. } => source.class(),
             Self::RepositoryForeign { .. } | Self::Object { .. } => Class::Invalid,
             Self::RepositoryKeyMissing { .. } => Class::Denied,
+            Self::Collect { source, .. } => class_of(source.class()),
+            Self::Make { .. } => Class::Bug,
+            Self::BackupExists { .. } => Class::Invalid,
         }
+    }
+}
+
+/// The word of another crate for what can be done.
+fn class_of(class: trysail_cluster::Class) -> Class {
+    use trysail_cluster::Class as Other;
+    match class {
+        Other::Transient => Class::Transient,
+        Other::Denied => Class::Denied,
+        Other::Missing => Class::Missing,
+        Other::Invalid => Class::Invalid,
+        Other::Corrupt => Class::Corrupt,
+        Other::Bug => Class::Bug,
     }
 }
 

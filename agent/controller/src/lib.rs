@@ -3,6 +3,7 @@
 //! Each has the same four steps: gather (read), decide (pure, takes the time), act (write elsewhere), report (write the
 //! status). [`server::run`] starts them on the one replica that holds the Lease. Nothing here parses arguments or prints.
 
+mod backup;
 mod bucket;
 mod condition;
 mod context;

@@ -2,8 +2,9 @@
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
-    Resource,
+    Api, Resource,
     api::{Patch, PatchParams},
+    core::{ApiResource, DynamicObject},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -32,5 +33,19 @@ where
     match context.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(fields)).await {
         Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(false),
         other => other.map(|_| true).map_err(Error::kubernetes(format!("patch {} {name}", K::kind(&())))),
+    }
+}
+
+/// Merges fields into an object that may not be what its kind says; the object as it is then, or none where it is gone.
+pub(crate) async fn merge_untyped<K>(context: &Context, name: &str, fields: &Value) -> Result<Option<DynamicObject>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let kind = ApiResource::erase::<K>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &context.settings.namespace, &kind);
+    match api.patch(name, &PatchParams::default(), &Patch::Merge(fields)).await {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if code(&error) == Some(404) => Ok(None),
+        Err(error) => Err(Error::kubernetes(format!("patch {} {name}", K::kind(&())))(error)),
     }
 }

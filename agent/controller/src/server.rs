@@ -9,11 +9,12 @@ use kube::{
 };
 use tokio::time::{MissedTickBehavior, interval};
 use trysail_api::{
-    backup::Backup, backup_storage_location::BackupStorageLocation, restore::Restore, schedule::Schedule,
+    backup::Backup, backup_storage_location::BackupStorageLocation, pod_volume_backup::PodVolumeBackup,
+    restore::Restore, schedule::Schedule,
 };
 
 use crate::{
-    Error, Result,
+    Error, Result, backup,
     context::Context,
     download_request, expiry, http,
     leader::Election,
@@ -88,6 +89,7 @@ async fn act(context: &Arc<Context>) {
         location::run(own()),
         sync::run(own()),
         schedule::run(own()),
+        backup::run(own()),
         expiry::run(own()),
         download_request::run(own()),
         server_status_request::run(own()),
@@ -112,6 +114,8 @@ async fn count_once(context: &Context) -> Result<()> {
     let restores: Vec<Restore> = context.list("").await?;
     let schedules: Vec<Schedule> = context.list("").await?;
     context.metrics.count(&backups, &restores, &schedules);
+    let volumes: Vec<PodVolumeBackup> = context.list("").await?;
+    context.metrics.count_volumes(&volumes);
     let locations: Vec<BackupStorageLocation> = context.list("").await?;
     location::forget(&locations, context);
     Ok(())

@@ -16,9 +16,29 @@ pub(crate) fn backup_record(backup: &str) -> String {
     format!("{BACKUPS}{backup}/velero-backup.json")
 }
 
+/// All that lies of a backup.
+pub(crate) fn backup_directory(backup: &str) -> String {
+    format!("{BACKUPS}{backup}/")
+}
+
+/// A file of a backup, by what follows the backup's name in its own.
+pub(crate) fn backup_file(backup: &str, rest: &str) -> String {
+    format!("{BACKUPS}{backup}/{backup}{rest}")
+}
+
 /// The PodVolumeBackups of a backup, as JSON in gzip.
 pub(crate) fn pod_volume_backups(backup: &str) -> String {
     format!("{BACKUPS}{backup}/{backup}-podvolumebackups.json.gz")
+}
+
+/// What the record of a backup is called in documents that are older than Velero's layout; there it is JSON in gzip.
+pub(crate) fn backup_record_by_its_former_name(backup: &str) -> String {
+    format!("{BACKUPS}{backup}/{backup}-backup.json.gz")
+}
+
+/// Sizes and hashes of a backup's objects, and its snapshots.
+pub(crate) fn backup_inventory(backup: &str) -> String {
+    format!("{BACKUPS}{backup}/{backup}-trysail.json")
 }
 
 /// The file that a DownloadRequest asks for; `name` is that of the backup or restore.

@@ -37,15 +37,27 @@ pub(crate) struct Agent {
     pub(crate) is_alive: bool,
 }
 
+/// What comes before a node's name in the name of its Lease.
+const PREFIX: &str = "trysail-node-";
+
 /// Name of the Lease of a node.
 fn name(node: &str) -> String {
-    format!("trysail-node-{}", label_value(node))
+    format!("{PREFIX}{}", label_value(node))
 }
 
 /// The agent on a node; none where there never was one, or it was stopped.
 pub(crate) async fn agent_on(context: &Context, node: &str, now: Timestamp) -> Result<Option<Agent>> {
     let lease = context.get::<Lease>(&name(node)).await?;
     lease.and_then(|lease| read(&lease, now)).transpose()
+}
+
+/// All agents, with the names of their nodes; those of which the name is longer than a label's value go by that value.
+pub(crate) async fn agents(context: &Context, now: Timestamp) -> Result<Vec<(String, Agent)>> {
+    let leases: Vec<Lease> = context.list("").await?;
+    let of_node =
+        |lease: &Lease| lease.metadata.name.as_deref().and_then(|name| name.strip_prefix(PREFIX)).map(str::to_owned);
+    let found = leases.iter().filter_map(|lease| of_node(lease).zip(read(lease, now)));
+    found.map(|(node, agent)| agent.map(|agent| (node, agent))).collect()
 }
 
 /// What a Lease says; none where its holder has given it back.
