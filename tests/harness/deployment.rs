@@ -54,8 +54,7 @@ impl Deployment {
         let printed = velero(Tool::Velero118, self.cluster.kubeconfig(), &arguments.concat())?;
         let mut list: Value = serde_json::from_str(&printed).context("velero install prints JSON")?;
         for object in list["items"].as_array_mut().context("a list")? {
-            let pod = &mut object["spec"]["template"]["spec"];
-            if pod.is_object() {
+            if let Some(pod) = object.pointer_mut("/spec/template/spec") {
                 pod["initContainers"] = json!([]);
                 pod["containers"][0]["imagePullPolicy"] = json!("Never");
             }
