@@ -1,0 +1,73 @@
+# Service, monitors, alerts and dashboard, for Prometheus' operator and Grafana's sidecar.
+cfg:
+let
+  metadata = import ./metadata.nix cfg;
+  present = import ./present.nix;
+  inherit (builtins) map toJSON;
+  m = cfg.monitoring;
+
+  found = component: name: let base = metadata.inNamespace component name; in base // { labels = base.labels // m.labels; };
+  endpoint = { inherit (m) interval; port = "http-monitoring"; };
+
+  alerts = import ./alerts.nix { inherit (cfg) namespace; agent = cfg.agent.name; inherit (m.rules) staleAfter; };
+  anchor = name: builtins.replaceStrings (upper ++ [ " " ]) (lower ++ [ "-" ]) name;
+  upper = [ "A" "B" "C" "D" "E" "F" "G" "H" "I" "J" "K" "L" "M" "N" "O" "P" "Q" "R" "S" "T" "U" "V" "W" "X" "Y" "Z" ];
+  lower = [ "a" "b" "c" "d" "e" "f" "g" "h" "i" "j" "k" "l" "m" "n" "o" "p" "q" "r" "s" "t" "u" "v" "w" "x" "y" "z" ];
+
+  rule = alert: {
+    inherit (alert) alert expr for;
+    labels = { inherit (alert) severity; };
+    annotations = present {
+      inherit (alert) summary;
+      runbook_url = if m.rules.runbookUrl == "" then null else "${m.rules.runbookUrl}#${anchor alert.alert}";
+    };
+  };
+
+  service = {
+    apiVersion = "v1";
+    kind = "Service";
+    metadata = metadata.inNamespace "server" cfg.name;
+    spec = {
+      ports = [{ name = "http-monitoring"; port = 8085; protocol = "TCP"; targetPort = "http-monitoring"; }];
+      selector = metadata.selector.server;
+    };
+  };
+
+  serviceMonitor = {
+    apiVersion = "monitoring.coreos.com/v1";
+    kind = "ServiceMonitor";
+    metadata = found "server" cfg.name;
+    spec = { selector.matchLabels = metadata.labels "server"; endpoints = [ endpoint ]; };
+  };
+
+  podMonitor = {
+    apiVersion = "monitoring.coreos.com/v1";
+    kind = "PodMonitor";
+    metadata = found "agent" cfg.agent.name;
+    spec = { selector.matchLabels = metadata.selector.agent; podMetricsEndpoints = [ endpoint ]; };
+  };
+
+  rules = {
+    apiVersion = "monitoring.coreos.com/v1";
+    kind = "PrometheusRule";
+    metadata = found "alerts" cfg.name // { annotations = metadata.noSubstitution; };
+    spec.groups = [{ name = "trysail"; rules = map rule alerts ++ m.rules.extra; }];
+  };
+
+  dashboard = {
+    apiVersion = "v1";
+    kind = "ConfigMap";
+    metadata = let base = metadata.inNamespace "dashboard" "${cfg.name}-dashboard"; in base // {
+      labels = base.labels // m.dashboard.labels;
+      annotations = metadata.noSubstitution // present { grafana_folder = m.dashboard.folder; };
+    };
+    data."trysail.json" = toJSON (import ./dashboard.nix);
+  };
+
+  optional = condition: object: if condition then [ object ] else [ ];
+in
+if !m.enable then [ ] else
+[ service serviceMonitor ]
+++ optional cfg.agent.enable podMonitor
+++ optional m.rules.enable rules
+++ optional m.dashboard.enable dashboard
