@@ -35,7 +35,7 @@ in
     };
 
     sopsFiles = mkOption {
-      type = types.listOf types.path;
+      type = types.listOf t.file;
       default = [ ];
       example = [ "./velero-s3-secret.sops.yaml" ];
       description = "Sealed files for the tree of `flux`: copied as they are, and refused if anything in them is readable.";

@@ -35,6 +35,13 @@ in
       description = "What is allowed and may surprise.";
     };
 
+    errors = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      internal = true;
+      description = "What is wrong. Nothing is rendered while there is anything.";
+    };
+
     parts = mkOption {
       type = types.attrsOf (types.listOf types.attrs);
       readOnly = true;
@@ -52,6 +59,7 @@ in
 
   config.trysail = {
     warnings = core.findings.warnings cfg;
+    errors = core.findings.errors cfg;
     parts = core.findings.enforce cfg (core.parts cfg);
     tree = core.findings.enforce cfg (core.tree cfg);
   };

@@ -71,7 +71,7 @@ let
         type = types.nullOr t.cron;
         default = null;
         example = "0 12 * * 0";
-        description = "When a restore of its newest backup is tried. Where repositories are encrypted, read of drills in the README first.";
+        description = "When its newest backup is tried: its packs are compared with their signatures, and restored where the server has an identity for them.";
       };
 
       storageLocation = mkOption {
@@ -141,6 +141,6 @@ in
     type = types.attrsOf (types.submodule schedule);
     default = { };
     example = { daily = { schedule = "0 3 * * *"; ttl = "336h"; }; };
-    description = "Backups that are made again and again, by name. With `keep`, one Schedule for each of its rules is rendered, as `daily-weekly`; deduplication makes that cheap.";
+    description = "Backups that are made again and again, by name. With `keep`, one Schedule for each of its rules is rendered, as `NAME-weekly`; deduplication makes that cheap.";
   };
 }

@@ -6,9 +6,11 @@ let
 
   # Seconds of a duration of whole hours, minutes or seconds; Prometheus takes no other in arithmetic.
   seconds = duration:
-    let parts = match "(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?" duration;
+    let
+      parts = match "(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?" duration;
       part = i: if parts == null || elemAt parts i == null then 0 else fromJSON (elemAt parts i);
-    in part 1 * 3600 + part 3 * 60 + part 5;
+    in
+    part 1 * 3600 + part 3 * 60 + part 5;
 
   # Things that are said of a location and keep or endanger backups.
   hazards = concatStringsSep "|" [ "AccessDenied" "ForeignDirectories" "ForeignRepository" "LifecycleUnknown" "LifecycleUnsafe" "RollbackSuspected" "StorageFull" "Unwritable" ];
@@ -109,7 +111,7 @@ in
     "for" = "24h";
     severity = "warning";
     summary = "Claim {{ $labels.namespace }}/{{ $labels.persistentvolumeclaim }} is in no backup";
-    runbook = "Add its namespace to a schedule, or annotate it with `trysail.io/exclude` if that is meant.";
+    runbook = "Add its namespace to a schedule, or label it `velero.io/exclude-from-backup=true` if that is meant.";
   }
   {
     alert = "TrysailBackupWithoutVolumes";

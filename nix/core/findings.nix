@@ -1,6 +1,6 @@
 # What is wrong with a configuration, and what may surprise. Errors say what to write instead.
 let
-  inherit (builtins) any attrNames concatLists concatMap concatStringsSep elem filter foldl' length map match toString;
+  inherit (builtins) any attrNames concatLists concatMap concatStringsSep elem filter length map match toString;
   patterns = import ./patterns.nix;
   quantity = import ./quantity.nix;
 
@@ -14,7 +14,8 @@ let
       "image.tag and image.digest are both null: set one, or import the module through the flake, which sets the tag")
   ];
 
-  isDefault = cfg: name: let l = cfg.locations.${name}; in
+  isDefault = cfg: name:
+    let l = cfg.locations.${name}; in
     if l.default != null then l.default else name == "default" || length (attrNames cfg.locations) == 1;
   isPlain = l: l.endpoint != null && builtins.substring 0 7 l.endpoint == "http://";
   recipientsOf = cfg: l: if l.recipients != null then l.recipients else cfg.encryption.recipients;
@@ -68,7 +69,8 @@ let
   ofChart = cfg:
     if !cfg.flux.enable || cfg.flux.workload != "helmrelease" then [ ] else
     concatMap
-      (name: let l = cfg.locations.${name}; in
+      (name:
+        let l = cfg.locations.${name}; in
         when (l.caCertRef != null || l.syncPeriod != null)
           "locations.${name}: Velero's chart knows neither caCertRef nor syncPeriod: leave them out, or set flux.workload = \"manifests\"")
       (attrNames cfg.locations);
@@ -96,17 +98,23 @@ let
         let most = cfg.quota.${what}; needed = sum what; in
         if most == null then [ ]
         else if needed == null then [ "quota.${what} is set, but server.resources.limits or agent.resources.limits has no ${what}: Kubernetes refuses pods without it" ]
-        else when (needed > quantity most)
-          "quota.${what} is ${most}, and ${toString cfg.server.replicas} server and ${toString cfg.quota.nodes} node agents may use more: lower their resources.limits.${what}, or raise the quota";
+        else
+          when (needed > quantity most)
+            "quota.${what} is ${most}, and ${toString cfg.server.replicas} server and ${toString cfg.quota.nodes} node agents may use more: lower their resources.limits.${what}, or raise the quota";
     in
     check "cpu" ++ check "memory";
 
+  # Whether a part is rendered, so that a file of the Secret alone needs no settings of the rest.
+  rendered = cfg: part: cfg.flux.enable || elem part cfg.emit;
+
   errors = cfg: concatLists [
-    (ofImage cfg)
-    (when (cfg.locations == { }) "locations is empty: add locations.default with a bucket")
+    (if rendered cfg "workload" then ofImage cfg else [ ])
+    (when (rendered cfg "resources" && cfg.locations == { }) "locations is empty: add locations.default with a bucket")
     (concatMap (ofLocation cfg) (attrNames cfg.locations))
-    (let defaults = filter (isDefault cfg) (attrNames cfg.locations); in
-      when (length defaults > 1) "locations ${list defaults} are all the default: set default = false in all but one")
+    (
+      let defaults = filter (isDefault cfg) (attrNames cfg.locations); in
+      when (length defaults > 1) "locations ${list defaults} are all the default: set default = false in all but one"
+    )
     (overlaps cfg)
     (concatMap (ofSchedule cfg) (attrNames cfg.schedules))
     (ofCredentials cfg)
@@ -116,9 +124,10 @@ let
   ];
 
   warnings = cfg: concatLists [
-    (when (cfg.image.digest == null) "image.digest is null: whoever can push that tag decides what runs")
+    (when (rendered cfg "workload" && cfg.image.digest == null) "image.digest is null: whoever can push that tag decides what runs")
     (concatMap
-      (name: let l = cfg.locations.${name}; in
+      (name:
+        let l = cfg.locations.${name}; in
         when (isPlain l && recipientsOf cfg l == [ ])
           "locations.${name}: files travel and lie readable; set encryption.recipients")
       (attrNames cfg.locations))
@@ -132,6 +141,8 @@ let
       (name: when cfg.openebs.classes.${name}.device
         "openebs.classes.${name}: OpenEBS 4 has no device mode; volumes are directories below ${cfg.openebs.classes.${name}.basePath}, where the disk must be mounted")
       (attrNames cfg.openebs.classes))
+    (when (cfg.flux.enable && cfg.flux.workload == "helmrelease" && cfg.agent.name != "node-agent")
+      "agent.name is ${cfg.agent.name}: Velero's chart names its DaemonSet node-agent all the same")
     (when (cfg.flux.enable && cfg.flux.workload == "helmrelease" && !cfg.flux.split)
       "flux.split is false: schedules wait for kinds that the chart brings, so the first reconciliation fails until Flux tries again")
     (when (cfg.openebs.enable && cfg.openebs.mode == "node" && match "4[.][5-9].*" cfg.openebs.chart.version == null)
@@ -143,8 +154,7 @@ in
 
   # `value`, if nothing is wrong.
   enforce = cfg: value:
-    let found = errors cfg; in
     if !cfg.enable then { }
-    else if found == [ ] then value
-    else throw "trysail:\n${concatStringsSep "\n" (map (error: " - ${error}") found)}";
+    else if cfg.errors == [ ] then value
+    else throw "trysail:\n${concatStringsSep "\n" (map (error: " - ${error}") cfg.errors)}";
 }

@@ -44,7 +44,7 @@ rec {
   urlParts = "(https?)://[A-Za-z0-9._-]+(:[0-9]+)?(/[^ ]*)?";
 
   # An image without tag and digest. A stray line break in one has stopped a Velero before.
-  image = "[a-z0-9._-]+(:[0-9]+)?(/[a-z0-9._-]+)*";
+  image = "([a-z0-9.-]+(:[0-9]+)?/)?[a-z0-9._-]+(/[a-z0-9._-]+)*";
   tag = "[A-Za-z0-9_][A-Za-z0-9._-]*";
   digest = "sha256:[0-9a-f]{64}";
 

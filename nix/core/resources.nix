@@ -4,7 +4,7 @@ let
   metadata = import ./metadata.nix cfg;
   present = import ./present.nix;
   patterns = import ./patterns.nix;
-  inherit (builtins) attrNames concatMap concatStringsSep elemAt filter length map match toString;
+  inherit (builtins) attrNames concatMap concatStringsSep elemAt length map match toString;
 
   flag = value: if value then "true" else "false";
 
@@ -27,13 +27,14 @@ let
         backupSyncPeriod = l.syncPeriod;
         default = if isDefault then true else null;
         objectStorage = present { inherit (l) bucket prefix caCertRef; };
-        config = present {
-          inherit (l) region;
-          s3Url = l.endpoint;
-          publicUrl = l.publicEndpoint;
-          s3ForcePathStyle = flag l.forcePathStyle;
-          insecureSkipTLSVerify = if l.insecureSkipTLSVerify then "true" else null;
-        } // l.config;
+        config = present
+          {
+            inherit (l) region;
+            s3Url = l.endpoint;
+            publicUrl = l.publicEndpoint;
+            s3ForcePathStyle = flag l.forcePathStyle;
+            insecureSkipTLSVerify = if l.insecureSkipTLSVerify then "true" else null;
+          } // l.config;
       };
     };
 

@@ -5,13 +5,14 @@ let
   inherit (builtins) attrNames concatStringsSep map;
 
   # The provisioner reads this text as YAML.
-  settings = class: concatStringsSep "\n" ([
-    "- name: StorageType"
-    "  value: \"hostpath\""
-    "- name: BasePath"
-    "  value: \"${class.basePath}\""
-  ] ++ (if class.nodeAffinityLabels == [ ] then [ ] else
-  [ "- name: NodeAffinityLabels" "  list:" ] ++ map (label: "    - \"${label}\"") class.nodeAffinityLabels)) + "\n";
+  settings = class: concatStringsSep "\n"
+    ([
+      "- name: StorageType"
+      "  value: \"hostpath\""
+      "- name: BasePath"
+      "  value: \"${class.basePath}\""
+    ] ++ (if class.nodeAffinityLabels == [ ] then [ ] else
+    [ "- name: NodeAffinityLabels" "  list:" ] ++ map (label: "    - \"${label}\"") class.nodeAffinityLabels)) + "\n";
 
   storageClass = name:
     let class = cfg.openebs.classes.${name};

@@ -51,7 +51,7 @@ let
     { "${path}/kustomization.yaml" = [ index ]; }
     // listToAttrs (map (name: { name = "${path}/${name}"; value = files.${name}; }) names);
 
-  sealed = listToAttrs (map (path: { name = baseNameOf (toString path); value = guard path; }) cfg.credentials.sopsFiles);
+  sealed = listToAttrs (map (path: { name = baseNameOf (toString path); value = guard.file path; }) cfg.credentials.sopsFiles);
 
   definitions = { "crds.yaml" = parts.crds; };
   workload = {

@@ -58,11 +58,12 @@ let
 
   pod = { account, labels, spec }: {
     metadata = { inherit labels; };
-    spec = present {
-      imagePullSecrets = map (name: { inherit name; }) cfg.image.pullSecrets;
-      serviceAccountName = account;
-      terminationGracePeriodSeconds = 60;
-    } // present spec;
+    spec = present
+      {
+        imagePullSecrets = map (name: { inherit name; }) cfg.image.pullSecrets;
+        serviceAccountName = account;
+        terminationGracePeriodSeconds = 60;
+      } // present spec;
   };
 
   logLevel = if cfg.server.logLevel == "info" then [ ] else [ "--log-level=${cfg.server.logLevel}" ];

@@ -8,11 +8,12 @@ let
 
   # Words that parsers take for something else than text.
   reserved = [ "null" "Null" "NULL" "true" "True" "TRUE" "false" "False" "FALSE" "yes" "Yes" "YES" "no" "No" "NO" "on" "On" "ON" "off" "Off" "OFF" "y" "Y" "n" "N" ];
-  isPlain = text: match "[A-Za-z/_][A-Za-z0-9/_.@=+-]*" text != null && !(elem text reserved);
+  # Among what begins with a digit, numbers with a unit of Kubernetes or of time are the ones that nobody takes for numbers.
+  isPlain = text: match "([.]/)?[A-Za-z/_][A-Za-z0-9/_.@=+-]*|([0-9]+(h|m|s|Ki|Mi|Gi|Ti))+" text != null && !(elem text reserved);
 
   lines = text: filter isString (split "\n" text);
   isBlock = text:
-    stringLength text < 20000
+    stringLength text > 1 && stringLength text < 20000
     && substring (stringLength text - 1) 1 text == "\n"
     && substring (stringLength text - 2) 1 text != "\n"
     && match "[^ \n].*" (substring 0 1 text) != null

@@ -27,6 +27,8 @@ in
   recipient = text "age recipient, as age1…" patterns.recipient;
   absolutePath = text "absolute path" patterns.absolutePath;
 
+  file = types.path // { description = "path of a file"; descriptionClass = "noun"; };
+
   resources = types.attrsOf (types.attrsOf (text "quantity of Kubernetes, as 500m or 256Mi" patterns.quantity));
 
   # A secret's place. Errors name the files that are wrong and never what stands in them: it may be the secret.

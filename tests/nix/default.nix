@@ -8,7 +8,7 @@
     }).config.kubernetes.objects
 }:
 let
-  inherit (builtins) attrNames concatMap concatStringsSep filter length listToAttrs map toJSON tryEval deepSeq;
+  inherit (builtins) attrNames concatMap concatStringsSep filter length map toJSON tryEval deepSeq;
   trysail = import ../../nix { inherit lib; };
   settings = import ./settings.nix;
 
@@ -40,6 +40,8 @@ let
   failed = filter (one: !one.ok) outcomes;
 in
 {
+  inherit kubenixObjects;
+
   # By file below golden/, what it should hold by what is rendered now.
   rendered = goldens.rendered;
 

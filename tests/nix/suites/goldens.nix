@@ -11,7 +11,8 @@ let
     };
   };
   below = directory: concatMap
-    (name: let path = "${directory}${name}"; in
+    (name:
+      let path = "${directory}${name}"; in
       if (readDir (../golden + "/${directory}")).${name} == "directory" then below "${path}/" else [ path ])
     (attrNames (readDir (../golden + "/${directory}")));
 in

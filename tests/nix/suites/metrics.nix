@@ -21,8 +21,9 @@ in
   };
   "links lead to the sections of the page of options" = {
     found = map (rule: rule.annotations.runbook_url or "none")
-      (builtins.genList (builtins.elemAt (builtins.head (builtins.head (filter (object: object.kind == "PrometheusRule")
-        (evaluate (settings.with_ { monitoring = { enable = true; rules.runbookUrl = "https://x/README.md"; }; })).parts.monitoring)).spec.groups).rules) 2);
+      (builtins.genList
+        (builtins.elemAt (builtins.head (builtins.head (filter (object: object.kind == "PrometheusRule")
+          (evaluate (settings.with_ { monitoring = { enable = true; rules.runbookUrl = "https://x/README.md"; }; })).parts.monitoring)).spec.groups).rules) 2);
     expected = [ "https://x/README.md#velerobackupfailed" "https://x/README.md#velerobackupfailing" ];
   };
 }

@@ -8,8 +8,25 @@ in
 {
   "a cron line has five fields in their ranges, or is a word" = {
     found = taken patterns.cron [
-      "0 3 * * *" "*/15 * * * *" "0 2 1,15 * *" "5-55/10 0-6 * jan-mar MON" "@daily" "@every 6h" "0 0 ? * SUN"
-      "0 25 * * *" "60 3 * * *" "0 3 * *" "0 3 * * * *" "0 3 32 * *" "0 3 * 13 *" "0 3 * * 7" "daily" "@every" "CRON_TZ=UTC 0 3 * * *" "0 3 * * * " ""
+      "0 3 * * *"
+      "*/15 * * * *"
+      "0 2 1,15 * *"
+      "5-55/10 0-6 * jan-mar MON"
+      "@daily"
+      "@every 6h"
+      "0 0 ? * SUN"
+      "0 25 * * *"
+      "60 3 * * *"
+      "0 3 * *"
+      "0 3 * * * *"
+      "0 3 32 * *"
+      "0 3 * 13 *"
+      "0 3 * * 7"
+      "daily"
+      "@every"
+      "CRON_TZ=UTC 0 3 * * *"
+      "0 3 * * * "
+      ""
     ];
     expected = [ "0 3 * * *" "*/15 * * * *" "0 2 1,15 * *" "5-55/10 0-6 * jan-mar MON" "@daily" "@every 6h" "0 0 ? * SUN" ];
   };

@@ -44,11 +44,11 @@ in
       memory = (container kind [ minimal ]).resources.limits.memory;
       disk = concatMap (volume: if volume ? emptyDir then [ volume.emptyDir.sizeLimit ] else [ ]) (pod kind [ minimal ]).volumes;
     });
-    expected = [ { memory = "256Mi"; disk = [ "1Gi" ]; } { memory = "256Mi"; disk = [ "1Gi" ]; } ];
+    expected = [{ memory = "256Mi"; disk = [ "1Gi" ]; } { memory = "256Mi"; disk = [ "1Gi" ]; }];
   };
   "health is asked for where it is told" = {
     found = both (kind: map (probe: (container kind [ minimal ]).${probe}.httpGet) [ "livenessProbe" "readinessProbe" ]);
-    expected = builtins.genList (_: [ { path = "/livez"; port = "http-monitoring"; } { path = "/readyz"; port = "http-monitoring"; } ]) 2;
+    expected = builtins.genList (_: [{ path = "/livez"; port = "http-monitoring"; } { path = "/readyz"; port = "http-monitoring"; }]) 2;
   };
   "labels are those that commands of Velero's documentation select by" = {
     found = map (kind: let labels = (head (ofKind kind [ minimal ])).spec.template.metadata.labels; in map (name: labels.${name} or "") [ "component" "name" "role" ])
@@ -65,7 +65,7 @@ in
     expected = [ [ true false ] [ false true ] ];
   };
   "an image has its tag and its digest" = {
-    found = map (extra: (container "Deployment" (with_ extra)).image) [ { } { image = { inherit (settings) digest; }; } ];
+    found = map (extra: (container "Deployment" (with_ extra)).image) [{ } { image = { inherit (settings) digest; }; }];
     expected = [ "registry.home.arpa/trysail:0.1.0" "registry.home.arpa/trysail:0.1.0@${settings.digest}" ];
   };
   "without a node agent nothing of it is rendered" = {

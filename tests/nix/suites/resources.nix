@@ -21,8 +21,8 @@ in
   };
   "what Velero has no field for is an annotation, and only where it is said" = {
     found = map (extra: (builtins.head (ofKind "Schedule" (with_ { schedules.daily = { schedule = "0 3 * * *"; } // extra; }))).metadata.annotations or { })
-      [ { } { timeZone = "America/Sao_Paulo"; jitter = "20m"; drill = "@weekly"; } ];
-    expected = [ { } { "trysail.io/time-zone" = "America/Sao_Paulo"; "trysail.io/jitter" = "20m"; "trysail.io/drill" = "@weekly"; } ];
+      [{ } { timeZone = "America/Sao_Paulo"; jitter = "20m"; drill = "@weekly"; }];
+    expected = [{ } { "trysail.io/time-zone" = "America/Sao_Paulo"; "trysail.io/jitter" = "20m"; "trysail.io/drill" = "@weekly"; }];
   };
   "settings of a provider are texts, as the API server demands" = {
     found = (spec { insecureSkipTLSVerify = true; forcePathStyle = false; }).config;
@@ -33,7 +33,7 @@ in
       encryption.recipients = [ "age1a" "age1b" ];
       locations = { own = { bucket = "own"; recipients = [ "age1c" ]; }; plain = { bucket = "plain"; recipients = [ ]; }; };
     }));
-    expected = [ { "trysail.io/recipients" = "age1a,age1b"; } { "trysail.io/recipients" = "age1c"; } { } ];
+    expected = [{ "trysail.io/recipients" = "age1a,age1b"; } { "trysail.io/recipients" = "age1c"; } { }];
   };
   "the only location is the default, whatever its name" = {
     found = map (modules: map (object: object.spec.default or false) (ofKind "BackupStorageLocation" modules)) [

@@ -1,0 +1,153 @@
+# For `promtool test rules`: each alert with series on which it fires, the time at which it does, and one at which it does
+# not yet. Time begins at zero there, so a timestamp of zero grows old by itself.
+let
+  inherit (builtins) attrNames filter listToAttrs map;
+  inherit (import ../../nix/core) yaml;
+  alerts = import ../../nix/core/alerts.nix { namespace = "velero"; agent = "node-agent"; staleAfter = "26h"; };
+
+  constant = series: value: { inherit series; values = "${toString value}x2000"; };
+  daily = { schedule = "daily"; };
+
+  cases = {
+    VeleroBackupFailed = {
+      series = [ (constant ''velero_backup_last_status{schedule="daily"}'' 0) ];
+      quiet = "10m";
+      fires = "16m";
+      labels = daily;
+      summary = "The last backup of schedule daily did not complete";
+    };
+    VeleroBackupFailing = {
+      series = [ (constant ''velero_backup_last_status{schedule="daily"}'' 0) ];
+      quiet = "11h";
+      fires = "12h5m";
+      labels = daily;
+      summary = "Backups of schedule daily have not completed for 12 hours";
+    };
+    VeleroNoNewBackup = {
+      series = [ (constant ''velero_backup_last_successful_timestamp{schedule="daily"}'' 0) ];
+      quiet = "26h30m";
+      fires = "28h";
+      labels = daily;
+      summary = "The last complete backup of schedule daily is 1d 4h 0m 0s old";
+    };
+    VeleroBackupPartialFailures = {
+      series = [{ series = ''velero_backup_partial_failure_total{schedule="daily"}''; values = "0x10 1x60"; }];
+      quiet = "10m";
+      fires = "40m";
+      labels = daily;
+      summary = "A backup of schedule daily is not whole";
+    };
+    TrysailLocationUnavailable = {
+      series = [ (constant ''velero_backup_location_status_gauge{backup_location_name="default"}'' 0) ];
+      quiet = "10m";
+      fires = "16m";
+      labels = { backup_location_name = "default"; };
+      summary = "Location default cannot be used";
+    };
+    TrysailStoreHazard = {
+      series = [ (constant ''trysail_location_condition{location="default",reason="LifecycleUnsafe"}'' 1) ];
+      quiet = "4m";
+      fires = "6m";
+      labels = { location = "default"; reason = "LifecycleUnsafe"; };
+      summary = "LifecycleUnsafe at location default";
+    };
+    TrysailStoreClockSkew = {
+      series = [ (constant ''trysail_location_condition{location="default",reason="ClockSkew"}'' 1) ];
+      quiet = "10m";
+      fires = "16m";
+      labels = { location = "default"; reason = "ClockSkew"; };
+      summary = "The clock of location default and ours differ";
+    };
+    TrysailCleartextTransport = {
+      series = [ (constant ''trysail_location_condition{location="default",reason="PlaintextTransport"}'' 1) ];
+      quiet = "50m";
+      fires = "61m";
+      labels = { location = "default"; reason = "PlaintextTransport"; };
+      summary = "PlaintextTransport to location default";
+    };
+    TrysailPVCRPOBreached = {
+      series = [
+        (constant ''velero_backup_last_successful_timestamp{schedule="daily"}'' 0)
+        (constant ''velero_schedule_expected_interval_seconds{schedule="daily"}'' 3600)
+      ];
+      quiet = "1h50m";
+      fires = "2h10m";
+      labels = daily;
+      summary = "Schedule daily has missed a backup";
+    };
+    TrysailReconcileErrors = {
+      series = [{ series = ''trysail_reconcile_errors_total{controller="backup",class="transient"}''; values = "0+1x200"; }];
+      quiet = "10m";
+      fires = "1h";
+      labels = { controller = "backup"; class = "transient"; };
+      summary = "Controller backup fails again and again: transient";
+    };
+    TrysailAgentMissing = {
+      series = [
+        (constant ''kube_daemonset_status_desired_number_scheduled{namespace="velero",daemonset="node-agent"}'' 3)
+        (constant ''kube_daemonset_status_number_ready{namespace="velero",daemonset="node-agent"}'' 1)
+      ];
+      quiet = "10m";
+      fires = "16m";
+      labels = { namespace = "velero"; daemonset = "node-agent"; };
+      summary = "2 nodes have no ready node agent";
+    };
+    TrysailPVCNotProtected = {
+      series = [ (constant ''trysail_pvc_protected{namespace="media",persistentvolumeclaim="photos"}'' 0) ];
+      quiet = "23h";
+      fires = "24h5m";
+      labels = { namespace = "media"; persistentvolumeclaim = "photos"; };
+      summary = "Claim media/photos is in no backup";
+    };
+    TrysailBackupWithoutVolumes = {
+      series = [ (constant ''trysail_backup_last_volumes{schedule="daily"}'' 0) ];
+      quiet = "10m";
+      fires = "16m";
+      labels = daily;
+      summary = "The last backup of schedule daily completed without the files of any volume";
+    };
+    TrysailBackupStalled = {
+      series = [ (constant ''trysail_volume_stall_seconds{node="n1"}'' 2000) ];
+      quiet = "4m";
+      fires = "6m";
+      labels = { node = "n1"; };
+      summary = "The backup of a volume on node n1 has not moved for half an hour";
+    };
+    TrysailRestoreNotProven = {
+      series = [{ series = ''trysail_last_proven_timestamp_seconds{schedule="daily"}''; values = "0x12000"; }];
+      quiet = "192h30m";
+      fires = "194h";
+      labels = daily;
+      summary = "No restore has been proven for 8d 2h 0m 0s";
+    };
+  };
+
+  test = alert:
+    let case = cases.${alert.alert}; in
+    {
+      name = alert.alert;
+      interval = "1m";
+      input_series = case.series;
+      alert_rule_test = [
+        { alertname = alert.alert; eval_time = case.quiet; exp_alerts = [ ]; }
+        {
+          alertname = alert.alert;
+          eval_time = case.fires;
+          exp_alerts = [{ exp_labels = case.labels // { inherit (alert) severity; }; exp_annotations = { inherit (case) summary; }; }];
+        }
+      ];
+    };
+
+  rule = alert: {
+    inherit (alert) alert expr for;
+    labels = { inherit (alert) severity; };
+    annotations = { inherit (alert) summary; };
+  };
+  untested = filter (name: !(cases ? ${name})) (map (alert: alert.alert) alerts);
+  unknown = filter (name: !((listToAttrs (map (alert: { name = alert.alert; value = null; }) alerts)) ? ${name})) (attrNames cases);
+in
+assert untested == [ ] && unknown == [ ];
+{
+  "rules.yaml" = yaml.document { groups = [{ name = "trysail"; rules = map rule alerts; }]; };
+  "test.yaml" = yaml.document { rule_files = [ "rules.yaml" ]; evaluation_interval = "1m"; tests = map test alerts; };
+}
