@@ -29,7 +29,7 @@ in
 rec {
   rendered = objectFiles // treeFiles;
   expected = mapAttrs
-    (name: _: let path = ./golden + "/${name}"; in if pathExists path then readFile path else "no such file: run tests/nix/run --bless and read what it writes")
+    (name: _: let path = ./golden + "/${name}"; in if pathExists path then readFile path else "no such file: make generate writes it")
     rendered;
   objects = ofObjects;
 }

@@ -6,7 +6,7 @@ let
   compare = name: {
     name = "${name} is what it was";
     value = {
-      found = if rendered.${name} == expected.${name} then "the same" else "another: tests/nix/run --bless writes it, and git shows the difference";
+      found = if rendered.${name} == expected.${name} then "the same" else "another: make generate writes it, and git shows the difference";
       expected = "the same";
     };
   };

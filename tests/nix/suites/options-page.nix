@@ -2,7 +2,7 @@
 { trysail, ... }:
 {
   "modules/README.md is up to date" = {
-    found = if trysail.optionsPage == builtins.readFile ../../../modules/README.md then "yes" else "no: run make docs";
+    found = if trysail.optionsPage == builtins.readFile ../../../modules/README.md then "yes" else "no: run make generate";
     expected = "yes";
   };
 }
