@@ -44,6 +44,13 @@ in
       description = "What each pod asks for and may use.";
     };
 
+    concurrency = mkOption {
+      type = types.nullOr types.ints.positive;
+      default = null;
+      example = 1;
+      description = "How many volumes each reads at once, with some 50 MiB of memory each; two where null.";
+    };
+
     scratchSize = mkOption {
       type = t.quantity;
       default = "1Gi";

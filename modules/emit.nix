@@ -46,7 +46,7 @@ in
       type = types.listOf (types.enum parts);
       default = parts;
       example = [ "secrets" ];
-      description = "The parts that are rendered. One configuration in two files, of which one is sealed as a whole, emits `[ \"secrets\" ]` there and the rest here.";
+      description = "The parts that are rendered. One configuration in two files, of which one is sealed as a whole, emits `[ \"secrets\" ]` there and the rest here. The tree of `flux` has all of them but the Secret.";
     };
 
     typedResources = mkOption {

@@ -14,6 +14,15 @@ let
 
   # Things that are said of a location and keep or endanger backups.
   hazards = concatStringsSep "|" [ "AccessDenied" "ForeignDirectories" "ForeignRepository" "LifecycleUnknown" "LifecycleUnsafe" "RollbackSuspected" "StorageFull" "Unwritable" ];
+
+  # kube-state-metrics and we name claims by different labels.
+  saved = ''label_replace(trysail_volume_last_successful_timestamp_seconds, "persistentvolumeclaim", "$1", "claim", "(.+)")'';
+  notProtected = ''kube_persistentvolumeclaim_status_phase{phase="Bound"} == 1 unless on (namespace, persistentvolumeclaim) ${saved}'';
+
+  # Nothing was ever saved, or nothing since a day before the last backup completed.
+  withoutVolumes = let done = ''velero_backup_last_successful_timestamp{schedule!=""}''; in
+    "(${done} > 0 unless on () trysail_volume_last_successful_timestamp_seconds) or (${done} - on () group_left () max(trysail_volume_last_successful_timestamp_seconds)) > 86400";
+
   readable = "PlaintextTransport|UnverifiedTransport";
 in
 [
@@ -82,12 +91,20 @@ in
     runbook = "Give the store a certificate and the location a `caCertRef`, or set `encryption.recipients` and know who is on that network.";
   }
   {
-    alert = "TrysailPVCRPOBreached";
+    alert = "TrysailBackupMissed";
     expr = ''time() - velero_backup_last_successful_timestamp{schedule!=""} > 1.5 * velero_schedule_expected_interval_seconds'';
     "for" = "30m";
     severity = "warning";
     summary = "Schedule {{ $labels.schedule }} has missed a backup";
     runbook = "As for VeleroNoNewBackup. The time between two of its backups says when this fires.";
+  }
+  {
+    alert = "TrysailPVCRPOBreached";
+    expr = "time() - trysail_volume_last_successful_timestamp_seconds > 1.5 * scalar(max(velero_schedule_expected_interval_seconds))";
+    "for" = "30m";
+    severity = "warning";
+    summary = "Claim {{ $labels.namespace }}/{{ $labels.claim }} was last saved {{ $value | humanizeDuration }} ago";
+    runbook = "`kubectl -n ${namespace} get podvolumebackups -l velero.io/backup-name=BACKUP` says what became of it in the last backup. Is its pod gone, and its base path not among `agent.hostPaths`?";
   }
   {
     alert = "TrysailReconcileErrors";
@@ -107,27 +124,43 @@ in
   }
   {
     alert = "TrysailPVCNotProtected";
-    expr = "trysail_pvc_protected == 0";
+    expr = notProtected;
     "for" = "24h";
     severity = "warning";
     summary = "Claim {{ $labels.namespace }}/{{ $labels.persistentvolumeclaim }} is in no backup";
     runbook = "Add its namespace to a schedule, or label it `velero.io/exclude-from-backup=true` if that is meant.";
   }
   {
-    alert = "TrysailBackupWithoutVolumes";
-    expr = ''trysail_backup_last_volumes{schedule!=""} == 0'';
+    alert = "TrysailVolumesNotSaved";
+    expr = ''trysail_backup_volumes_not_saved{schedule!=""} > 0'';
     "for" = "15m";
     severity = "warning";
-    summary = "The last backup of schedule {{ $labels.schedule }} completed without the files of any volume";
+    summary = "The last backup of schedule {{ $labels.schedule }} left out {{ $value }} volumes";
+    runbook = "`trysail backup describe BACKUP --details` names them and says why.";
+  }
+  {
+    alert = "TrysailBackupWithoutVolumes";
+    expr = withoutVolumes;
+    "for" = "15m";
+    severity = "warning";
+    summary = "Backups of schedule {{ $labels.schedule }} complete, and no files of any volume have been saved for a day";
     runbook = "Does the node agent run? With `volumes = \"annotated\"`, does a pod say which? If no volume is meant, silence this alert for the schedule.";
   }
   {
     alert = "TrysailBackupStalled";
-    expr = "trysail_volume_stall_seconds > 1800";
-    "for" = "5m";
-    severity = "critical";
-    summary = "The backup of a volume on node {{ $labels.node }} has not moved for half an hour";
-    runbook = "`kubectl -n ${namespace} get podvolumebackups` names it; the node agent's log says what it waits for. Deleting its pod is safe: the next session goes on.";
+    expr = "sum by (pod) (podVolume_pod_volume_backup_dequeue_count) - sum by (pod) (trysail_node_transfers_total) > 0";
+    "for" = "6h";
+    severity = "warning";
+    summary = "Node agent {{ $labels.pod }} has been reading volumes for six hours without a rest";
+    runbook = "`kubectl -n ${namespace} get podvolumebackups` shows what moves, and what does not; the node agent's log says what it waits for. Deleting its pod is safe: the next session goes on.";
+  }
+  {
+    alert = "TrysailRepositoryGCStale";
+    expr = "time() - trysail_repository_pruned_timestamp_seconds > 3 * 86400";
+    "for" = "1h";
+    severity = "warning";
+    summary = "Repository {{ $labels.repository }} has not been pruned for {{ $value | humanizeDuration }}";
+    runbook = "Nothing is lost; space is not given back. `kubectl -n ${namespace} logs deploy/SERVER` says why, and `trysail repo prune --dry-run` what would go.";
   }
   {
     alert = "TrysailRestoreNotProven";

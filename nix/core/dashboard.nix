@@ -40,7 +40,7 @@ let
       (target "trysail_location_condition == 1" "{{location}} {{reason}}")
     ])
     (table "Claims in no backup" "none" (at 12 5 12 6) neutral [
-      (target "trysail_pvc_protected == 0" "{{namespace}}/{{persistentvolumeclaim}}")
+      (target ''kube_persistentvolumeclaim_status_phase{phase="Bound"} == 1 unless on (namespace, persistentvolumeclaim) label_replace(trysail_volume_last_successful_timestamp_seconds, "persistentvolumeclaim", "$1", "claim", "(.+)")'' "{{namespace}}/{{persistentvolumeclaim}}")
     ])
     (series "Backups of a day" "none" (at 0 11 12 7) neutral [
       (target "sum by (schedule) (increase(velero_backup_success_total[1d]))" "complete {{schedule}}")
@@ -55,6 +55,9 @@ let
     ])
     (series "Size of the objects" "bytes" (at 8 18 8 7) neutral [
       (target "velero_backup_tarball_size_bytes" "{{schedule}}")
+    ])
+    (series "Age of the last snapshot of each claim" "s" (at 0 25 24 8) neutral [
+      (target "time() - trysail_volume_last_successful_timestamp_seconds" "{{namespace}}/{{claim}}")
     ])
     (series "Restores of a day" "none" (at 16 18 8 7) neutral [
       (target "sum(increase(velero_restore_success_total[1d]))" "complete")

@@ -7,7 +7,8 @@ let
   m = cfg.monitoring;
 
   found = component: name: let base = metadata.inNamespace component name; in base // { labels = base.labels // m.labels; };
-  endpoint = { inherit (m) interval; port = "http-monitoring"; };
+  # Of labels that say whose volume it is, those of the pod that tells it must not take the place.
+  endpoint = { inherit (m) interval; honorLabels = true; port = "http-monitoring"; };
 
   alerts = import ./alerts.nix { inherit (cfg) namespace; agent = cfg.agent.name; inherit (m.rules) staleAfter; };
   anchor = name: builtins.replaceStrings (upper ++ [ " " ]) (lower ++ [ "-" ]) name;
@@ -64,10 +65,14 @@ let
     data."trysail.json" = toJSON (import ./dashboard.nix);
   };
 
+  # Velero's chart has its own way to the server.
+  isChart = cfg.flux.enable && cfg.flux.workload == "helmrelease";
+
   optional = condition: object: if condition then [ object ] else [ ];
 in
 if !m.enable then [ ] else
-[ service serviceMonitor ]
+optional (!isChart) service
+++ optional (!isChart) serviceMonitor
 ++ optional cfg.agent.enable podMonitor
 ++ optional m.rules.enable rules
 ++ optional m.dashboard.enable dashboard

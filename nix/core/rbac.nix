@@ -1,5 +1,6 @@
 # Who may do what. The server's right to read everything and to create everything is what backups and restores are made
-# of: whoever owns its token owns nearly the cluster. The node agent can read its work and its credential, nothing else.
+# of: whoever owns its token owns nearly the cluster. The node agent can read its work, its credential, and what says where
+# on its node a volume lies.
 cfg:
 let
   metadata = import ./metadata.nix cfg;
@@ -53,6 +54,12 @@ let
   secretNames = builtins.attrNames (builtins.listToAttrs
     (map (name: { inherit name; value = null; }) ([ cfg.credentials.secretName ] ++ credentials)));
 
+  # Cluster-wide names are shared by all installations of a cluster.
+  agentName = "${cfg.name}-${cfg.agent.name}";
+
+  # From a pod to its claim to its volume: one by one, by name.
+  agentEverywhere = [ (rule [ "" ] [ "persistentvolumeclaims" "persistentvolumes" "pods" ] [ "get" ]) ];
+
   agentHere = [
     (rule [ "velero.io" ] [ "podvolumebackups" "podvolumerestores" ] [ "get" "list" "patch" "update" "watch" ])
     (rule [ "velero.io" ] [ "podvolumebackups/status" "podvolumerestores/status" ] [ "patch" "update" ])
@@ -71,6 +78,8 @@ in
 ]
 ++ concatMap (x: x) (optional cfg.agent.enable [
   (account "agent" cfg.agent.name)
+  (role "ClusterRole" "agent" agentName agentEverywhere)
+  (binding "ClusterRole" "agent" agentName cfg.agent.name)
   (role "Role" "agent" cfg.agent.name agentHere)
   (binding "Role" "agent" cfg.agent.name cfg.agent.name)
 ])

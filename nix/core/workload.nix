@@ -4,7 +4,7 @@ cfg:
 let
   metadata = import ./metadata.nix cfg;
   present = import ./present.nix;
-  inherit (builtins) attrNames concatLists elemAt filter listToAttrs map match;
+  inherit (builtins) attrNames concatLists elemAt filter listToAttrs map match toString;
 
   # Lists are ordered by name: kubenix keeps them as sets, and both ways shall give the same bytes.
   byName = builtins.sort (a: b: a.name < b.name);
@@ -106,7 +106,7 @@ let
     };
   };
 
-  # Directories of the node: volumes of pods, and base paths of local volumes below /host_paths.
+  # Directories of the node: the kubelet's of pods, and base paths of local volumes, which are where they are on the node.
   bases = attrNames (listToAttrs (map (path: { name = path; value = null; }) (cfg.agent.hostPaths ++ classPaths)));
   classPaths = if !cfg.openebs.enable then [ ] else map (name: cfg.openebs.classes.${name}.basePath) (attrNames cfg.openebs.classes);
   numbered = builtins.genList (i: { name = "host-path-${toString i}"; path = elemAt bases i; }) (builtins.length bases);
@@ -126,7 +126,10 @@ let
           containers = [
             (container {
               name = "node-agent";
-              args = [ "node-agent" "server" ] ++ logLevel ++ cfg.agent.extraArgs;
+              args = [ "node-agent" "server" ]
+                ++ map (base: "--host-path=${base.path}") numbered
+                ++ (if cfg.agent.concurrency == null then [ ] else [ "--concurrency=${toString cfg.agent.concurrency}" ])
+                ++ logLevel ++ cfg.agent.extraArgs;
               env = environment ([ (fromField "NODE_NAME" "spec.nodeName") (fromField "POD_NAME" "metadata.name") ] ++ cfg.agent.extraEnv);
               inherit (cfg.agent) resources;
               # It starts as root, keeps the right to read every file, and drops itself to nobody: Kubernetes gives no
@@ -134,7 +137,7 @@ let
               securityContext.capabilities = { add = [ "DAC_READ_SEARCH" "SETGID" "SETPCAP" "SETUID" ]; drop = [ "ALL" ]; };
               volumeMounts = byName (mounts
                 ++ [ (fromHost "host-pods" "/host_pods") ]
-                ++ map (base: fromHost base.name "/host_paths${base.path}") numbered);
+                ++ map (base: fromHost base.name base.path) numbered);
             })
           ];
           securityContext = { runAsUser = 0; } // seccomp;

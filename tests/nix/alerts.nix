@@ -5,7 +5,7 @@ let
   inherit (import ../../nix/core) yaml;
   alerts = import ../../nix/core/alerts.nix { namespace = "velero"; agent = "node-agent"; staleAfter = "26h"; };
 
-  constant = series: value: { inherit series; values = "${toString value}x2000"; };
+  constant = series: value: { inherit series; values = "${toString value}x12000"; };
   daily = { schedule = "daily"; };
 
   cases = {
@@ -65,7 +65,7 @@ let
       labels = { location = "default"; reason = "PlaintextTransport"; };
       summary = "PlaintextTransport to location default";
     };
-    TrysailPVCRPOBreached = {
+    TrysailBackupMissed = {
       series = [
         (constant ''velero_backup_last_successful_timestamp{schedule="daily"}'' 0)
         (constant ''velero_schedule_expected_interval_seconds{schedule="daily"}'' 3600)
@@ -74,6 +74,16 @@ let
       fires = "2h10m";
       labels = daily;
       summary = "Schedule daily has missed a backup";
+    };
+    TrysailPVCRPOBreached = {
+      series = [
+        (constant ''trysail_volume_last_successful_timestamp_seconds{claim="photos",namespace="media"}'' 0)
+        (constant ''velero_schedule_expected_interval_seconds{schedule="daily"}'' 3600)
+      ];
+      quiet = "1h50m";
+      fires = "2h10m";
+      labels = { claim = "photos"; namespace = "media"; };
+      summary = "Claim media/photos was last saved 2h 10m 0s ago";
     };
     TrysailReconcileErrors = {
       series = [{ series = ''trysail_reconcile_errors_total{controller="backup",class="transient"}''; values = "0+1x200"; }];
@@ -93,28 +103,53 @@ let
       summary = "2 nodes have no ready node agent";
     };
     TrysailPVCNotProtected = {
-      series = [ (constant ''trysail_pvc_protected{namespace="media",persistentvolumeclaim="photos"}'' 0) ];
+      series = [
+        (constant ''kube_persistentvolumeclaim_status_phase{namespace="media",persistentvolumeclaim="photos",phase="Bound"}'' 1)
+        (constant ''kube_persistentvolumeclaim_status_phase{namespace="media",persistentvolumeclaim="saved",phase="Bound"}'' 1)
+        (constant ''trysail_volume_last_successful_timestamp_seconds{claim="saved",namespace="media"}'' 1)
+      ];
       quiet = "23h";
       fires = "24h5m";
-      labels = { namespace = "media"; persistentvolumeclaim = "photos"; };
+      labels = { namespace = "media"; persistentvolumeclaim = "photos"; phase = "Bound"; };
       summary = "Claim media/photos is in no backup";
     };
-    TrysailBackupWithoutVolumes = {
-      series = [ (constant ''trysail_backup_last_volumes{schedule="daily"}'' 0) ];
+    TrysailVolumesNotSaved = {
+      series = [ (constant ''trysail_backup_volumes_not_saved{schedule="daily"}'' 3) ];
       quiet = "10m";
       fires = "16m";
       labels = daily;
-      summary = "The last backup of schedule daily completed without the files of any volume";
+      summary = "The last backup of schedule daily left out 3 volumes";
+    };
+    TrysailBackupWithoutVolumes = {
+      series = [
+        (constant ''velero_backup_last_successful_timestamp{schedule="daily"}'' 200000)
+        (constant ''trysail_volume_last_successful_timestamp_seconds{claim="photos",namespace="media"}'' 100000)
+      ];
+      quiet = "10m";
+      fires = "16m";
+      labels = daily;
+      summary = "Backups of schedule daily complete, and no files of any volume have been saved for a day";
     };
     TrysailBackupStalled = {
-      series = [ (constant ''trysail_volume_stall_seconds{node="n1"}'' 2000) ];
-      quiet = "4m";
-      fires = "6m";
-      labels = { node = "n1"; };
-      summary = "The backup of a volume on node n1 has not moved for half an hour";
+      series = [
+        (constant ''podVolume_pod_volume_backup_dequeue_count{pod="node-agent-x",node="n1"}'' 5)
+        (constant ''trysail_node_transfers_total{pod="node-agent-x",result="saved"}'' 3)
+        (constant ''trysail_node_transfers_total{pod="node-agent-x",result="failed"}'' 1)
+      ];
+      quiet = "5h";
+      fires = "6h5m";
+      labels = { pod = "node-agent-x"; };
+      summary = "Node agent node-agent-x has been reading volumes for six hours without a rest";
+    };
+    TrysailRepositoryGCStale = {
+      series = [ (constant ''trysail_repository_pruned_timestamp_seconds{repository="app-default-kopia"}'' 0) ];
+      quiet = "72h30m";
+      fires = "74h";
+      labels = { repository = "app-default-kopia"; };
+      summary = "Repository app-default-kopia has not been pruned for 3d 2h 0m 0s";
     };
     TrysailRestoreNotProven = {
-      series = [{ series = ''trysail_last_proven_timestamp_seconds{schedule="daily"}''; values = "0x12000"; }];
+      series = [ (constant ''trysail_last_proven_timestamp_seconds{schedule="daily"}'' 0) ];
       quiet = "192h30m";
       fires = "194h";
       labels = daily;

@@ -7,7 +7,7 @@ let
   container = kind: modules: head (pod kind modules).containers;
   both = f: map f [ "Deployment" "DaemonSet" ];
   hostPaths = kind: modules: map (volume: volume.hostPath.path) (filter (volume: volume ? hostPath) (pod kind modules).volumes);
-  mountsOf = modules: filter (mount: builtins.match "/host_.*" mount.mountPath != null) (container "DaemonSet" modules).volumeMounts;
+  mountsOf = modules: filter (mount: builtins.match "host-.*" mount.name != null) (container "DaemonSet" modules).volumeMounts;
 in
 {
   "no container is privileged, gains rights, or writes its own files" = {
@@ -34,10 +34,20 @@ in
     found = { server = hostPaths "Deployment" [ minimal ]; agent = hostPaths "DaemonSet" [ minimal ]; readOnly = map (mount: mount.readOnly) (mountsOf [ minimal ]); };
     expected = { server = [ ]; agent = [ "/var/lib/kubelet/pods" ]; readOnly = [ true ]; };
   };
-  "base paths of local volumes are mounted below /host_paths, each once" = {
-    found = map (mount: "${mount.name} ${mount.mountPath} ${if mount.readOnly then "ro" else "rw"}")
-      (mountsOf (with_ { agent.hostPaths = [ "/srv/volumes" "/var/openebs/local" ]; openebs.enable = true; }));
-    expected = [ "host-path-0 /host_paths/srv/volumes ro" "host-path-1 /host_paths/var/openebs/local ro" "host-pods /host_pods ro" ];
+  "base paths of local volumes are where they are on the node, each once, and the node agent is told" = {
+    found =
+      let modules = with_ { agent = { hostPaths = [ "/srv/volumes" "/var/openebs/local" ]; concurrency = 1; }; openebs.enable = true; }; in
+      map (mount: "${mount.name} ${mount.mountPath} ${if mount.readOnly then "ro" else "rw"}") (mountsOf modules) ++ (container "DaemonSet" modules).args;
+    expected = [
+      "host-path-0 /srv/volumes ro"
+      "host-path-1 /var/openebs/local ro"
+      "host-pods /host_pods ro"
+      "node-agent"
+      "server"
+      "--host-path=/srv/volumes"
+      "--host-path=/var/openebs/local"
+      "--concurrency=1"
+    ];
   };
   "every container has limits of memory and of its disk" = {
     found = both (kind: {

@@ -21,10 +21,10 @@ in
     found = concatMap (object: filter (rule: elem "*" rule.verbs) (object.rules or [ ])) (objects [ minimal ]);
     expected = [ ];
   };
-  "the node agent has rights in its own namespace alone" = {
-    found = map (object: "${object.kind} ${object.metadata.namespace}")
+  "the node agent gets single pods, claims and volumes, and works in its own namespace alone" = {
+    found = rules "ClusterRole" "velero-node-agent" [ minimal ] ++ map (object: "${object.kind} ${object.metadata.namespace or "everywhere"}")
       (filter (object: elem object.kind [ "RoleBinding" "ClusterRoleBinding" ] && (head object.subjects).name == "node-agent") (objects [ minimal ]));
-    expected = [ "RoleBinding velero" ];
+    expected = [ "get on persistentvolumeclaims,persistentvolumes,pods" "ClusterRoleBinding everywhere" "RoleBinding velero" ];
   };
   "the node agent reads no Secret but credentials" = {
     found = filter (line: builtins.match ".*secrets.*" line != null)
