@@ -26,6 +26,7 @@
       lib = modules // {
         files = settings: modules.files ([ tagged ] ++ settings);
         objects = settings: modules.objects ([ tagged ] ++ settings);
+        secret = settings: modules.secret ([ tagged ] ++ settings);
         kubenixObjects = system: settings:
           (kubenix.evalModules.${system} { modules = [ self.kubenixModules.default ] ++ settings; }).config.kubernetes.objects;
       };

@@ -23,6 +23,9 @@ in
     let cfg = evaluate modules; in
     warned cfg (builtins.mapAttrs (_: content: if isList content then core.yaml.documents content else readFile content) cfg.tree);
 
+  # Its Secret, of references, for `trysail secrets seal`; no file of the tree holds it.
+  secret = modules: core.yaml.documents (evaluate modules).parts.secrets;
+
   # Files of a directory of kubenix modules, one by one: `velero.nix` becomes `NAMESPACE/velero`, with its objects.
   # `evaluateObjects` is a function from a list of modules to objects; files whose names begin with `_` are not read.
   perFile = { directory, evaluateObjects, base ? [ ] }:

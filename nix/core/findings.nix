@@ -133,6 +133,8 @@ let
       (attrNames cfg.locations))
     (when (any (name: length (recipientsOf cfg cfg.locations.${name}) == 1) (attrNames cfg.locations))
       "there is one recipient: when its key is lost, every backup is; add a second one and keep its key elsewhere")
+    (when (cfg.flux.enable && cfg.credentials.accessKeyId != null && cfg.credentials.sopsFiles == [ ])
+      "flux: no file of the tree has the Secret ${cfg.credentials.secretName}: seal what `lib.secret` renders, and name the file in credentials.sopsFiles")
     (when (!cfg.agent.enable && cfg.schedules != { }) "agent.enable is false: schedules run, and no file of any volume is backed up")
     (when (cfg.credentials.accessKeyId != null && elem "secrets" cfg.emit && length cfg.emit > 1)
       "emit has \"secrets\" and other parts: the file is sealed as a whole, so nobody can review the rest of it; put the Secret into a file of its own")

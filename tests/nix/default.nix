@@ -1,6 +1,6 @@
 # All suites of pure tests. A suite is a set: a sentence, and a pair of what is found and what is expected.
 # `lib` and `k8s` are the doubles here, or nixpkgs' library and kubenix' module where these are at hand.
-{ lib ? import ./double/lib.nix
+{ lib ? import ./double/lib
 , kubenixObjects ? modules:
     (lib.evalModules {
       specialArgs.kubenix.modules.k8s = ./double/kubenix.nix;

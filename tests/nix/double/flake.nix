@@ -3,7 +3,7 @@
 
   outputs = _:
     let
-      double = import ./lib.nix;
+      double = import ./lib;
       genAttrs = names: f: builtins.listToAttrs (map (name: { inherit name; value = f name; }) names);
       lib = double // { inherit genAttrs; };
       systems = [ "x86_64-linux" "aarch64-linux" ];

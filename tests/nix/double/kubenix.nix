@@ -5,7 +5,7 @@ let
   inherit (builtins) all attrNames concatMap elemAt filter head isAttrs isList map mapAttrs;
   inherit (lib) mkOption types;
   cfg = config.kubernetes;
-  define = import ./definitions.nix;
+  define = import ./lib/definitions.nix;
 
   # A set in which every leaf is merged by priority; lists are taken whole.
   tree = lib.mkOptionType {

@@ -1,7 +1,7 @@
 # By path below .k8s, the text of each module of each namespace.
 { trysail, evaluate }:
 let
-  ours = import (trysail + "/nix") { lib = import (trysail + "/tests/nix/double/lib.nix"); };
+  ours = import (trysail + "/nix") { lib = import (trysail + "/tests/nix/double/lib"); };
   base = [ ./modules/kubenix/_base.nix ];
   namespaces = [ "backup" ];
   files = namespace: ours.perFile { inherit base; directory = ./modules/kubenix + "/${namespace}"; evaluateObjects = evaluate; };

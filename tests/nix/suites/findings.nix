@@ -94,6 +94,10 @@ in
     found = warnings { credentials = { accessKeyId = "ref+sops://a#b"; secretAccessKey = "ref+sops://a#c"; }; };
     expected = [ "emit has \"secrets\" and other parts: the file is sealed as a whole, so nobody can review the rest of it; put the Secret into a file of its own" ];
   };
+  "a Secret that no file of the tree holds gets a warning" = {
+    found = warnings { emit = [ "secrets" ]; flux.enable = true; credentials = { accessKeyId = "ref+sops://a#b"; secretAccessKey = "ref+sops://a#c"; }; };
+    expected = [ "flux: no file of the tree has the Secret velero-s3-secret: seal what `lib.secret` renders, and name the file in credentials.sopsFiles" ];
+  };
   "limits that a quota has no room for are refused" = {
     found = errors { quota = { cpu = "2"; memory = "1Gi"; nodes = 4; }; };
     expected = [
