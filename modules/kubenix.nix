@@ -31,8 +31,10 @@ in
   imports = [ ./default.nix kubenix.modules.k8s ];
 
   config = lib.mkIf cfg.enable {
-    kubernetes.customTypes = lib.mkIf cfg.typedResources customTypes;
-    kubernetes.api.resources = foldl' (merge 4) { } (map resource (filter isTyped objects));
-    kubernetes.objects = filter (object: !(isTyped object)) objects;
+    kubernetes = {
+      customTypes = lib.mkIf cfg.typedResources customTypes;
+      api.resources = foldl' (merge 4) { } (map resource (filter isTyped objects));
+      objects = filter (object: !(isTyped object)) objects;
+    };
   };
 }

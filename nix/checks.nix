@@ -11,5 +11,5 @@ in
   suites = if passed then pkgs.writeText "trysail-suites" suites.report else throw suites.report;
   formatting = over "trysail-formatting" pkgs.nixpkgs-fmt "nixpkgs-fmt --check ${../.}";
   dead-code = over "trysail-dead-code" pkgs.deadnix "deadnix --fail ${../.}";
-  lints = over "trysail-lints" pkgs.statix "statix check ${../.}";
+  lints = over "trysail-lints" pkgs.statix "statix check --config ${../tests/nix} ${../.}";
 }

@@ -8,7 +8,7 @@ let
   pick = names: set: listToAttrs (concatMap (name: if set ? ${name} && set.${name} != null then [{ inherit name; value = set.${name}; }] else [ ]) names);
   given = name: set: if set ? ${name} && set.${name} != null then [ set.${name} ] else [ ];
   rename = from: to: set: listToAttrs (map (value: { name = to; inherit value; }) (given from set));
-  isTrue = value: value == true || value == "true";
+  isTrue = value: elem value [ true "true" ];
 
   configuration = values.configuration or { };
 
@@ -42,7 +42,7 @@ let
     pick [ "schedule" "skipImmediately" ] s
     // (if isTrue (s.paused or false) || isTrue (s.disabled or false) then { paused = true; } else { })
     // pick (filter (key: key != "metadata" && key != "snapshotVolumes" && key != "defaultVolumesToFsBackup" && key != "defaultVolumesToRestic") read) ((if ttl == null then { } else { inherit ttl; }) // template)
-    // (if byFiles == false then { volumes = "annotated"; } else { })
+    // (if byFiles != null && !byFiles then { volumes = "annotated"; } else { })
     // (if template ? metadata.labels then { backupLabels = template.metadata.labels; } else { })
     // (if rest == { } then { } else { template = rest; });
 

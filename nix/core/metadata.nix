@@ -32,5 +32,5 @@ in
   };
 
   clusterWide = component: name: { inherit name; labels = labels component; };
-  inNamespace = component: name: { inherit name; namespace = cfg.namespace; labels = labels component; };
+  inNamespace = component: name: { inherit name; inherit (cfg) namespace; labels = labels component; };
 }

@@ -15,7 +15,7 @@ let
     kind = "${kind}Binding";
     metadata = (if kind == "ClusterRole" then metadata.clusterWide else metadata.inNamespace) component name;
     roleRef = { apiGroup = "rbac.authorization.k8s.io"; inherit kind name; };
-    subjects = [{ kind = "ServiceAccount"; name = account; namespace = cfg.namespace; }];
+    subjects = [{ kind = "ServiceAccount"; name = account; inherit (cfg) namespace; }];
   };
 
   account = component: name: {

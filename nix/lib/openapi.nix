@@ -14,7 +14,7 @@ let
         string = types.str;
         boolean = types.bool;
         integer = if schema ? minimum && schema.minimum == 0 then types.ints.unsigned else types.int;
-        number = types.number;
+        inherit (types) number;
         array = types.listOf (typeOf (schema.items or { }));
         object =
           if schema ? properties then types.submodule (moduleOf schema)

@@ -43,7 +43,7 @@ in
   inherit kubenixObjects;
 
   # By file below golden/, what it should hold by what is rendered now.
-  rendered = goldens.rendered;
+  inherit (goldens) rendered;
 
   report = concatStringsSep "\n" (map (one: one.line) outcomes) + "\n"
     + "test result: ${if failed == [ ] then "ok" else "FAILED"}. ${toString (length outcomes - length failed)} passed; ${toString (length failed)} failed; 0 ignored\n";

@@ -1,5 +1,5 @@
 # What texts are taken, and which are not.
-{ ... }:
+_:
 let
   patterns = import ../../../nix/core/patterns.nix;
   quantity = import ../../../nix/core/quantity.nix;

@@ -12,7 +12,7 @@ let
   fits = { string = isString; boolean = isBool; integer = isInt; array = isList; object = isAttrs; };
   problems = path: schema: value:
     if value == null then (if schema.nullable or false then [ ] else [ "${path} is null" ])
-    else if !((fits.${schema.type or "object"}) value) then [ "${path} is a ${typeOf value}, and not of type ${schema.type}" ]
+    else if !(fits.${schema.type or "object"} value) then [ "${path} is a ${typeOf value}, and not of type ${schema.type}" ]
     else if schema ? enum && !(elem value schema.enum) then [ "${path} is none of its words" ]
     else if isList value then concatLists (genList (i: problems "${path}[${toString i}]" schema.items (elemAt value i)) (length value))
     else if isAttrs value && schema ? properties then
