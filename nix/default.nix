@@ -3,10 +3,9 @@
 { lib }:
 let
   core = import ./core;
-  inherit (builtins) attrNames foldl' isList listToAttrs map readFile trace;
+  inherit (builtins) attrNames isList listToAttrs map readFile;
 
   evaluate = modules: (lib.evalModules { modules = [ ../modules ] ++ modules; }).config.trysail;
-  warned = cfg: value: foldl' (result: warning: trace "trysail: ${warning}" result) value cfg.warnings;
 in
 {
   inherit (core) chartValues s3Secret sopsGuard;
@@ -16,12 +15,11 @@ in
   module = ../modules;
 
   # All objects of a configuration.
-  objects = modules: let cfg = evaluate modules; in warned cfg (builtins.concatLists (builtins.attrValues cfg.parts));
+  objects = modules: builtins.concatLists (builtins.attrValues (evaluate modules).parts);
 
   # Its files for Flux: by path, their text. Sealed files are copied as they are.
   files = modules:
-    let cfg = evaluate modules; in
-    warned cfg (builtins.mapAttrs (_: content: if isList content then core.yaml.documents content else readFile content) cfg.tree);
+    builtins.mapAttrs (_: content: if isList content then core.yaml.documents content else readFile content) (evaluate modules).tree;
 
   # Its Secret, of references, for `trysail secrets seal`; no file of the tree holds it.
   secret = modules: core.yaml.documents (evaluate modules).parts.secrets;

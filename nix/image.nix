@@ -4,7 +4,7 @@
 let
   # Names at the root, where manifests of stock Velero look for theirs.
   root = runCommand "trysail-root" { } ''
-    mkdir -p $out/tmp
+    mkdir $out
     cp ${trysail}/bin/trysail $out/trysail
     ln -s trysail $out/velero
     ln -s trysail $out/velero-restore-helper
@@ -14,6 +14,7 @@ dockerTools.streamLayeredImage {
   name = "trysail";
   tag = version;
   contents = [ cacert root ];
+  extraCommands = "mkdir -m 1777 tmp";
   # The same program is the same image, whenever it is built.
   created = "1970-01-01T00:00:01Z";
   config = {

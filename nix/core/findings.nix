@@ -1,6 +1,6 @@
 # What is wrong with a configuration, and what may surprise. Errors say what to write instead.
 let
-  inherit (builtins) any attrNames concatLists concatMap concatStringsSep elem filter length map match toString;
+  inherit (builtins) any attrNames concatLists concatMap concatStringsSep elem filter foldl' length map match toString trace;
   patterns = import ./patterns.nix;
   quantity = import ./quantity.nix;
 
@@ -65,6 +65,11 @@ let
     when ((c.accessKeyId == null) != (c.secretAccessKey == null))
       "credentials.accessKeyId and credentials.secretAccessKey: set both, or none if the Secret ${c.secretName} comes from elsewhere";
 
+  # Where the node agent keeps what is its own.
+  ofPaths = cfg:
+    let taken = filter (path: elem path [ "/credentials" "/host_pods" "/scratch" ]) cfg.agent.hostPaths; in
+    when (taken != [ ]) "agent.hostPaths has ${list taken}, where the node agent mounts something else: move those volumes";
+
   # What the stock chart has no value for.
   ofChart = cfg:
     if !cfg.flux.enable || cfg.flux.workload != "helmrelease" then [ ] else
@@ -118,6 +123,7 @@ let
     (overlaps cfg)
     (concatMap (ofSchedule cfg) (attrNames cfg.schedules))
     (ofCredentials cfg)
+    (ofPaths cfg)
     (ofClasses cfg)
     (ofChart cfg)
     (ofQuota cfg)
@@ -154,9 +160,9 @@ in
 {
   inherit errors warnings;
 
-  # `value`, if nothing is wrong.
+  # `value`, if nothing is wrong; what may surprise is said on the way.
   enforce = cfg: value:
     if !cfg.enable then { }
-    else if cfg.errors == [ ] then value
+    else if cfg.errors == [ ] then foldl' (result: warning: trace "trysail: ${warning}" result) value cfg.warnings
     else throw "trysail:\n${concatStringsSep "\n" (map (error: " - ${error}") cfg.errors)}";
 }

@@ -52,6 +52,6 @@ rec {
   reference = "ref[+][a-z0-9]+://[^ \n\"',]+";
 
   recipient = "age1[0-9a-z]+";
-  absolutePath = "/[^ ]*";
+  absolutePath = "(/[^ /]+)+";
   pullPolicy = "Always|IfNotPresent|Never";
 }

@@ -113,6 +113,10 @@ in
     found = (evaluate (with_ { quota.cpu = "2"; } ++ [ ({ lib, ... }: { trysail.agent.resources = lib.mkForce { }; }) ])).errors;
     expected = [ "quota.cpu is set, but server.resources.limits or agent.resources.limits has no cpu: Kubernetes refuses pods without it" ];
   };
+  "base paths that the node agent uses itself are refused" = {
+    found = errors { agent.hostPaths = [ "/srv" "/scratch" ]; };
+    expected = [ "agent.hostPaths has /scratch, where the node agent mounts something else: move those volumes" ];
+  };
   "a class on a disk needs the place where the disk is mounted, and one class is the default" = {
     found = errors { openebs = { enable = true; classes = { a = { device = true; isDefault = true; }; b = { isDefault = true; }; openebs-localpv-hostpath = { isDefault = false; }; }; }; };
     expected = [
@@ -142,7 +146,8 @@ in
       { emit = [ "everything" ]; }
       { schedules.daily.shedule = "@daily"; }
       { agent.podVolumePath = "var/lib"; }
+      { agent.hostPaths = [ "/" ]; }
     ];
-    expected = builtins.genList (_: true) 8;
+    expected = builtins.genList (_: true) 9;
   };
 }
