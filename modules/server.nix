@@ -41,7 +41,7 @@ in
       type = types.bool;
       default = false;
       example = true;
-      description = "Whether the server may restore roles with more rights than it has. Without it, roles and their bindings are listed as not restored. With it, who may create Restores owns the cluster.";
+      description = "Whether the server may restore roles with more rights than it has. Without it, such roles and their bindings are listed as not restored.";
     };
 
     impersonate = mkOption {

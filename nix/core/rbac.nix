@@ -1,5 +1,5 @@
 # Who may do what. The server's right to read everything and to create everything is what backups and restores are made
-# of: whoever owns its token owns nearly the cluster. The node agent can read its work, its credential, and what says where
+# of: whoever owns its token owns the cluster. The node agent can read its work, its credential, and what says where
 # on its node a volume lies.
 cfg:
 let
