@@ -3,8 +3,16 @@
 let
   inherit (lib) mkOption types;
   t = import ../nix/lib/types.nix { inherit lib; };
+
+  # Each is a default of its own: who sets one limit keeps the others.
+  resources = {
+    requests = { cpu = "50m"; memory = "64Mi"; };
+    limits = { cpu = "500m"; memory = "256Mi"; };
+  };
 in
 {
+  config.trysail.agent.resources = builtins.mapAttrs (_: builtins.mapAttrs (_: lib.mkDefault)) resources;
+
   options.trysail.agent = {
     enable = mkOption {
       type = types.bool;
@@ -36,10 +44,8 @@ in
 
     resources = mkOption {
       type = t.resources;
-      default = {
-        requests = { cpu = "50m"; memory = "64Mi"; };
-        limits = { cpu = "500m"; memory = "256Mi"; };
-      };
+      default = { };
+      defaultText = resources;
       example = { limits.cpu = "1"; };
       description = "What each pod asks for and may use.";
     };

@@ -25,7 +25,7 @@ in
       type = types.bool;
       default = true;
       example = false;
-      description = "Whether the namespace is rendered, with the label that lets the node agent mount the volumes of pods.";
+      description = "Whether the namespace is rendered, with the label that lets the node agent mount the volumes of pods. One of your own needs that label too: `pod-security.kubernetes.io/enforce=privileged`.";
     };
 
     namespaceLabels = mkOption {
@@ -61,7 +61,7 @@ in
         type = types.nullOr t.quantity;
         default = null;
         example = "2";
-        description = "`limits.cpu` of the ResourceQuota of the namespace. Limits that exceed it are refused here instead of in the cluster.";
+        description = "`limits.cpu` of the ResourceQuota of the namespace. Limits that exceed it are refused here instead of in the cluster; a restore needs room beside them, as much as one node agent.";
       };
       memory = mkOption {
         type = types.nullOr t.quantity;

@@ -46,7 +46,7 @@ in
         type = types.str;
         default = "";
         example = "https://git.home.arpa/trysail/modules/README.md";
-        description = "Address of the page with a section for each alert, as the end of modules/README.md is. Alerts have no link where it is empty.";
+        description = "Address of the page with a section for each alert, as the end of modules/README.md is. What to do stands in each alert besides; there is no link where this is empty.";
       };
 
       extra = mkOption {

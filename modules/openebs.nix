@@ -42,8 +42,16 @@ let
       };
     };
   };
+
+  # Each is a default of its own: who sets one limit keeps the others.
+  resources = {
+    requests = { cpu = "50m"; memory = "128Mi"; };
+    limits = { memory = "500Mi"; };
+  };
 in
 {
+  config.trysail.openebs.resources = builtins.mapAttrs (_: builtins.mapAttrs (_: lib.mkDefault)) resources;
+
   options.trysail.openebs = {
     enable = mkOption {
       type = types.bool;
@@ -82,10 +90,8 @@ in
 
     resources = mkOption {
       type = t.resources;
-      default = {
-        requests = { cpu = "50m"; memory = "128Mi"; };
-        limits = { memory = "500Mi"; };
-      };
+      default = { };
+      defaultText = resources;
       example = { limits.memory = "256Mi"; };
       description = "What each provisioner asks for and may use.";
     };

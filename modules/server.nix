@@ -3,8 +3,16 @@
 let
   inherit (lib) mkOption types;
   t = import ../nix/lib/types.nix { inherit lib; };
+
+  # Each is a default of its own: who sets one limit keeps the others.
+  resources = {
+    requests = { cpu = "50m"; memory = "128Mi"; };
+    limits = { cpu = "500m"; memory = "256Mi"; };
+  };
 in
 {
+  config.trysail.server.resources = builtins.mapAttrs (_: builtins.mapAttrs (_: lib.mkDefault)) resources;
+
   options.trysail.server = {
     replicas = mkOption {
       type = types.ints.positive;
@@ -15,10 +23,8 @@ in
 
     resources = mkOption {
       type = t.resources;
-      default = {
-        requests = { cpu = "50m"; memory = "128Mi"; };
-        limits = { cpu = "500m"; memory = "256Mi"; };
-      };
+      default = { };
+      defaultText = resources;
       example = { requests.memory = "256Mi"; limits.memory = "512Mi"; };
       description = "What the pod asks for and may use.";
     };

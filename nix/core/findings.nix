@@ -98,14 +98,14 @@ let
       limit = pod: what: let text = pod.resources.limits.${what} or null; in if text == null then null else quantity text;
       sum = what:
         let server = limit cfg.server what; agent = if cfg.agent.enable then limit cfg.agent what else 0;
-        in if server == null || agent == null then null else cfg.server.replicas * server + cfg.quota.nodes * agent;
+        in if server == null || agent == null then null else cfg.server.replicas * server + (cfg.quota.nodes + 1) * agent;
       check = what:
         let most = cfg.quota.${what}; needed = sum what; in
         if most == null then [ ]
         else if needed == null then [ "quota.${what} is set, but server.resources.limits or agent.resources.limits has no ${what}: Kubernetes refuses pods without it" ]
         else
           when (needed > quantity most)
-            "quota.${what} is ${most}, and ${toString cfg.server.replicas} server and ${toString cfg.quota.nodes} node agents may use more: lower their resources.limits.${what}, or raise the quota";
+            "quota.${what} is ${most}, and ${toString cfg.server.replicas} server, ${toString cfg.quota.nodes} node agents and one restore may use more: lower their resources.limits.${what}, or raise the quota";
     in
     check "cpu" ++ check "memory";
 

@@ -11,18 +11,7 @@ let
   endpoint = { inherit (m) interval; honorLabels = true; port = "http-monitoring"; };
 
   alerts = import ./alerts.nix { inherit (cfg) namespace; agent = cfg.agent.name; inherit (m.rules) staleAfter; };
-  anchor = name: builtins.replaceStrings (upper ++ [ " " ]) (lower ++ [ "-" ]) name;
-  upper = [ "A" "B" "C" "D" "E" "F" "G" "H" "I" "J" "K" "L" "M" "N" "O" "P" "Q" "R" "S" "T" "U" "V" "W" "X" "Y" "Z" ];
-  lower = [ "a" "b" "c" "d" "e" "f" "g" "h" "i" "j" "k" "l" "m" "n" "o" "p" "q" "r" "s" "t" "u" "v" "w" "x" "y" "z" ];
-
-  rule = alert: {
-    inherit (alert) alert expr for;
-    labels = { inherit (alert) severity; };
-    annotations = present {
-      inherit (alert) summary;
-      runbook_url = if m.rules.runbookUrl == "" then null else "${m.rules.runbookUrl}#${anchor alert.alert}";
-    };
-  };
+  rule = import ./alert-rules.nix { inherit (m.rules) runbookUrl; };
 
   service = {
     apiVersion = "v1";

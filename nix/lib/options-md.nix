@@ -32,7 +32,8 @@ let
     in
     flatten (loc ++ level) inner;
 
-  default = option: if option ? default then "default `${literal option.default}`" else "required";
+  # Where the default is merged with what is set, what it is stands in `defaultText`.
+  default = option: if option ? defaultText then "default `${literal option.defaultText}`" else if option ? default then "default `${literal option.default}`" else "required";
   example = option: if option ? example && (option.default or null) != option.example then " Example: `${literal option.example}`." else "";
   describe = option: "- `${concatStringsSep "." option.loc}` (${option.type.description}; ${default option}): ${option.description}${example option}";
 

@@ -168,16 +168,12 @@ let
         {
           alertname = alert.alert;
           eval_time = case.fires;
-          exp_alerts = [{ exp_labels = case.labels // { inherit (alert) severity; }; exp_annotations = { inherit (case) summary; }; }];
+          exp_alerts = [{ exp_labels = case.labels // { inherit (alert) severity; }; exp_annotations = { inherit (case) summary; description = alert.runbook; }; }];
         }
       ];
     };
 
-  rule = alert: {
-    inherit (alert) alert expr for;
-    labels = { inherit (alert) severity; };
-    annotations = { inherit (alert) summary; };
-  };
+  rule = import ../../nix/core/alert-rules.nix { runbookUrl = ""; };
   untested = filter (name: !(cases ? ${name})) (map (alert: alert.alert) alerts);
   unknown = filter (name: !((listToAttrs (map (alert: { name = alert.alert; value = null; }) alerts)) ? ${name})) (attrNames cases);
 in

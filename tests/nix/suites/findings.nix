@@ -101,12 +101,12 @@ in
   "limits that a quota has no room for are refused" = {
     found = errors { quota = { cpu = "2"; memory = "1Gi"; nodes = 4; }; };
     expected = [
-      "quota.cpu is 2, and 1 server and 4 node agents may use more: lower their resources.limits.cpu, or raise the quota"
-      "quota.memory is 1Gi, and 1 server and 4 node agents may use more: lower their resources.limits.memory, or raise the quota"
+      "quota.cpu is 2, and 1 server, 4 node agents and one restore may use more: lower their resources.limits.cpu, or raise the quota"
+      "quota.memory is 1Gi, and 1 server, 4 node agents and one restore may use more: lower their resources.limits.memory, or raise the quota"
     ];
   };
   "limits that just fit a quota are taken" = {
-    found = errors { quota = { cpu = "2"; memory = "1Gi"; nodes = 3; }; };
+    found = errors { quota = { cpu = "2"; memory = "1Gi"; nodes = 2; }; };
     expected = [ ];
   };
   "a quota needs limits" = {

@@ -10,6 +10,7 @@
       digest = "sha256:7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730";
     };
     quota = { cpu = "2"; memory = "4Gi"; inherit (homelab) nodes; };
+    agent.resources.limits.cpu = "350m";
     credentials.secretName = "velero-s3-credentials";
     locations.default = {
       bucket = "homelab-backup-velero";
