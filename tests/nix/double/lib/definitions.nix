@@ -41,6 +41,10 @@ rec {
   names = definitions: attrNames (foldl' (all: definition: all // definition.value) { } definitions);
 
   path = builtins.concatStringsSep ".";
+  # Definitions with their values, which the real library shows as well: what must not be shown is seen here.
+  shown = definitions: builtins.concatStringsSep "" (map (definition: "\n- In ${files [ definition ]}: ${text definition.value}") definitions);
+  text = value: if builtins.isFunction value then "<function>" else builtins.toJSON value;
+
   files = definitions: builtins.concatStringsSep ", " (map (definition: "`${toString definition.file}'") definitions);
 
   # A value of a type from definitions with marks.
@@ -50,5 +54,5 @@ rec {
   checked = type: loc: definitions:
     let wrong = filter (definition: !(type.check definition.value)) definitions; in
     if wrong == [ ] then type.merge loc definitions
-    else throw "A definition for option `${path loc}' is not of type `${type.description}'. In: ${files wrong}";
+    else throw "A definition for option `${path loc}' is not of type `${type.description}'. Definition values:${shown wrong}";
 }

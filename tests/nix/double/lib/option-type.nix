@@ -4,7 +4,7 @@ let
   same = loc: definitions:
     let first = (builtins.head definitions).value; in
     if builtins.all (definition: definition.value == first) definitions then first
-    else throw "The option `${define.path loc}' has conflicting definitions, in: ${define.files definitions}";
+    else throw "The option `${define.path loc}' has conflicting definition values:${define.shown definitions}";
 in
 attributes: {
   _type = "option-type";
