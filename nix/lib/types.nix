@@ -47,7 +47,7 @@ in
       if wrong != [ ] then
         throw ''
           ${option} is no reference; what it is is not shown here, since it may be a secret.
-          Put the secret into a file with `sops secrets/k8s-secrets.enc.yaml`, and write where it is: "ref+sops://secrets/k8s-secrets.enc.yaml#KEY".
+          Put the secret into a file with `sops edit secrets/k8s-secrets.enc.yaml`, and write where it is: "ref+sops://secrets/k8s-secrets.enc.yaml#KEY".
           In: ${files wrong}''
       else if all (definition: definition.value == first) definitions then first
       else throw "${option} has ${toString (length definitions)} different definitions, in: ${files definitions}";
