@@ -57,6 +57,13 @@ in
       description = "How many volumes each reads at once, with some 50 MiB of memory each; two where null.";
     };
 
+    uploadRate = mkOption {
+      type = types.nullOr types.ints.positive;
+      default = null;
+      example = 5000000;
+      description = "Bytes that each sends in a second at most; no limit where null.";
+    };
+
     scratchSize = mkOption {
       type = t.quantity;
       default = "1Gi";

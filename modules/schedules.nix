@@ -107,10 +107,10 @@ let
       };
 
       volumes = mkOption {
-        type = types.enum [ "all" "annotated" ];
-        default = "all";
+        type = types.enum [ "claims" "all" "annotated" ];
+        default = "claims";
         example = "annotated";
-        description = "Whose files are backed up: those of all volumes that no annotation leaves out, or only those that the annotation `backup.velero.io/backup-volumes` names.";
+        description = "Whose files are backed up: those of every claim that nobody opted out, those of all volumes of pods that no annotation leaves out, or only those of volumes that the annotation `backup.velero.io/backup-volumes` names.";
       };
 
       hooks = mkOption {

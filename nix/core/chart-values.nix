@@ -42,7 +42,7 @@ let
     pick [ "schedule" "skipImmediately" ] s
     // (if isTrue (s.paused or false) || isTrue (s.disabled or false) then { paused = true; } else { })
     // pick (filter (key: key != "metadata" && key != "snapshotVolumes" && key != "defaultVolumesToFsBackup" && key != "defaultVolumesToRestic") read) ((if ttl == null then { } else { inherit ttl; }) // template)
-    // (if byFiles != null && !byFiles then { volumes = "annotated"; } else { })
+    // (if byFiles == null then { } else { volumes = if byFiles then "all" else "annotated"; })
     // (if template ? metadata.labels then { backupLabels = template.metadata.labels; } else { })
     // (if rest == { } then { } else { template = rest; });
 
@@ -94,7 +94,7 @@ in
     (when (isTrue (values.snapshotsEnabled or false))
       "values.snapshotsEnabled has no effect: files are read instead")
     (when (!(configuration ? defaultVolumesToFsBackup))
-      "values.configuration.defaultVolumesToFsBackup is not set: the chart then saves the files of annotated volumes alone; here those of all volumes")
+      "values.configuration.defaultVolumesToFsBackup is not set: the chart then saves the files of annotated volumes alone; here those of all claims")
     (when (values ? credentials.secretContents && values.credentials.secretContents != { })
       "values.credentials.secretContents has readable secrets: not read; write credentials.accessKeyId and secretAccessKey as references")
     (when (isAttrs (values.credentials or null) && values.credentials ? useSecret && !(isTrue values.credentials.useSecret))

@@ -74,10 +74,9 @@ let
           inherit (variant) ttl;
           inherit (s) excludedNamespaces excludedResources hooks includeClusterResources includedNamespaces
             includedResources labelSelector storageLocation;
-          defaultVolumesToFsBackup = s.volumes == "all";
+          # Where nothing is said, the server saves claims.
+          defaultVolumesToFsBackup = { claims = null; all = true; annotated = false; }.${s.volumes};
           metadata = present { labels = s.backupLabels; };
-          # Files are read; no driver is asked for a snapshot of a disk.
-          snapshotVolumes = false;
         } // s.template);
       };
     };

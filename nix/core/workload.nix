@@ -90,6 +90,7 @@ let
             (container {
               name = "velero";
               args = [ "server" ]
+                ++ map (base: "--host-path=${base.path}") numbered
                 ++ (if cfg.uploaderType == "kopia" then [ ] else [ "--uploader-type=${cfg.uploaderType}" ])
                 ++ (if cfg.server.expireLastBackup then [ "--expire-last-backup" ] else [ ])
                 ++ logLevel ++ cfg.server.extraArgs;
@@ -129,6 +130,7 @@ let
               args = [ "node-agent" "server" ]
                 ++ map (base: "--host-path=${base.path}") numbered
                 ++ (if cfg.agent.concurrency == null then [ ] else [ "--concurrency=${toString cfg.agent.concurrency}" ])
+                ++ (if cfg.agent.uploadRate == null then [ ] else [ "--upload-rate=${toString cfg.agent.uploadRate}" ])
                 ++ logLevel ++ cfg.agent.extraArgs;
               env = environment ([ (fromField "NODE_NAME" "spec.nodeName") (fromField "POD_NAME" "metadata.name") ] ++ cfg.agent.extraEnv);
               inherit (cfg.agent) resources;

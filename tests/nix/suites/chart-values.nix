@@ -38,7 +38,7 @@ in
         "values.restic.privileged is not needed: the node agent reads with the one right to read"
         "values.initContainers: velero-plugin-for-aws is not needed: S3 is built in"
         "values.configuration.volumeSnapshotLocation defines a location, whatever a comment above it says; no snapshots of disks are made here"
-        "values.configuration.defaultVolumesToFsBackup is not set: the chart then saves the files of annotated volumes alone; here those of all volumes"
+        "values.configuration.defaultVolumesToFsBackup is not set: the chart then saves the files of annotated volumes alone; here those of all claims"
       ];
     };
   };
@@ -56,7 +56,7 @@ in
       warnings = [
         "values.initContainers: velero-plugin-for-aws is not needed: S3 is built in"
         "values.configuration.volumeSnapshotLocation is a list in the chart, and keys of a set have no effect there; no snapshots of disks are made here"
-        "values.configuration.defaultVolumesToFsBackup is not set: the chart then saves the files of annotated volumes alone; here those of all volumes"
+        "values.configuration.defaultVolumesToFsBackup is not set: the chart then saves the files of annotated volumes alone; here those of all claims"
       ];
     };
   };

@@ -34,10 +34,10 @@ in
     found = { server = hostPaths "Deployment" [ minimal ]; agent = hostPaths "DaemonSet" [ minimal ]; readOnly = map (mount: mount.readOnly) (mountsOf [ minimal ]); };
     expected = { server = [ ]; agent = [ "/var/lib/kubelet/pods" ]; readOnly = [ true ]; };
   };
-  "base paths of local volumes are where they are on the node, each once, and the node agent is told" = {
+  "base paths of local volumes are where they are on the node, each once, and both programs are told" = {
     found =
-      let modules = with_ { agent = { hostPaths = [ "/srv/volumes" "/var/openebs/local" ]; concurrency = 1; }; openebs.enable = true; }; in
-      map (mount: "${mount.name} ${mount.mountPath} ${if mount.readOnly then "ro" else "rw"}") (mountsOf modules) ++ (container "DaemonSet" modules).args;
+      let modules = with_ { agent = { hostPaths = [ "/srv/volumes" "/var/openebs/local" ]; concurrency = 1; uploadRate = 5000000; }; openebs.enable = true; }; in
+      map (mount: "${mount.name} ${mount.mountPath} ${if mount.readOnly then "ro" else "rw"}") (mountsOf modules) ++ (container "DaemonSet" modules).args ++ (container "Deployment" modules).args;
     expected = [
       "host-path-0 /srv/volumes ro"
       "host-path-1 /var/openebs/local ro"
@@ -47,6 +47,10 @@ in
       "--host-path=/srv/volumes"
       "--host-path=/var/openebs/local"
       "--concurrency=1"
+      "--upload-rate=5000000"
+      "server"
+      "--host-path=/srv/volumes"
+      "--host-path=/var/openebs/local"
     ];
   };
   "every container has limits of memory and of its disk" = {

@@ -15,9 +15,9 @@ in
       { name = "kept-monthly"; schedule = "30 4 1 * *"; ttl = "4464h"; }
     ];
   };
-  "files of all volumes are backed up unless only annotated ones are wanted" = {
-    found = map (volumes: (builtins.head (ofKind "Schedule" (with_ { schedules.daily = { schedule = "0 3 * * *"; inherit volumes; }; }))).spec.template.defaultVolumesToFsBackup) [ "all" "annotated" ];
-    expected = [ true false ];
+  "files of claims are backed up where neither all volumes nor annotated ones are wanted" = {
+    found = map (volumes: (builtins.head (ofKind "Schedule" (with_ { schedules.daily = { schedule = "0 3 * * *"; inherit volumes; }; }))).spec.template.defaultVolumesToFsBackup or null) [ "claims" "all" "annotated" ];
+    expected = [ null true false ];
   };
   "what Velero has no field for is an annotation, and only where it is said" = {
     found = map (extra: (builtins.head (ofKind "Schedule" (with_ { schedules.daily = { schedule = "0 3 * * *"; } // extra; }))).metadata.annotations or { })
