@@ -2,7 +2,9 @@
 
 mod browse;
 mod check;
+mod guard;
 mod repo;
+mod secrets;
 mod volume;
 
 use anyhow::Result;
@@ -11,7 +13,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     Outcome,
-    args::{Args, Command, Repo, Volume},
+    args::{Args, Command, Repo, Secrets, Volume},
     output,
     place::Place,
 };
@@ -42,6 +44,14 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
         Command::Repo(Repo::Prune { dry_run }) => runtime.block_on(repo::prune(&place()?, &shared, dry_run)),
         Command::Repo(Repo::Forget { snapshots }) => runtime.block_on(repo::forget(&place()?, &snapshots)),
         Command::Repo(Repo::Stats) => runtime.block_on(repo::stats(&place()?, &shared)),
+        Command::Secrets(Secrets::Seal { input, target, config }) => {
+            secrets::seal(&shared, &input, target.as_deref(), config.as_deref())
+        }
+        Command::Secrets(Secrets::Open { file, key }) => secrets::open(&shared, &file, key.as_deref()),
+        Command::Secrets(Secrets::Check { paths, staged, config }) => {
+            let what = if staged { guard::What::Staged } else { guard::What::Paths(paths) };
+            guard::check(&shared, &what, config.as_deref())
+        }
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "trysail", &mut script);

@@ -1,0 +1,184 @@
+//! Opening: from ciphertext back to values, after everything was verified.
+
+use zeroize::Zeroizing;
+
+use crate::{
+    Error, Result, cipher,
+    document::{self, Comment, Document, Format, Leaf, Step, keys, shown},
+    emit,
+    keys::{DataKey, Identities},
+    mac::Hash,
+    metadata::Metadata,
+    value::Value,
+};
+
+/// A sealed file whose values are known and verified.
+#[derive(Debug)]
+pub struct Opened {
+    pub(crate) documents: Vec<OpenedDocument>,
+    pub(crate) metadata: Metadata,
+    pub(crate) key: DataKey,
+    text: Zeroizing<String>,
+}
+
+/// One document: values and comments in their order, without the metadata.
+#[derive(Debug)]
+pub(crate) struct OpenedDocument {
+    pub(crate) values: Vec<OpenedValue>,
+    pub(crate) comments: Vec<OpenedComment>,
+}
+
+#[derive(Debug)]
+pub(crate) struct OpenedValue {
+    pub(crate) path: Vec<Step>,
+    pub(crate) value: Value,
+    /// What stood for it in the file, if that was ciphertext.
+    pub(crate) ciphertext: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct OpenedComment {
+    pub(crate) text: Zeroizing<String>,
+    /// What stood for it in the file, if that was ciphertext.
+    pub(crate) ciphertext: Option<String>,
+    /// What that ciphertext is bound to.
+    pub(crate) binding: String,
+}
+
+impl Opened {
+    /// The file as it was before it was sealed.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The value at a path of keys of the first document, as a reference names it; none if nothing is there.
+    pub fn value(&self, path: &[&str]) -> Option<&Value> {
+        let is_it = |value: &&OpenedValue| {
+            value.path.len() == path.len() && keys(&value.path).eq(path.iter().copied())
+        };
+        self.documents.first()?.values.iter().find(is_it).map(|value| &value.value)
+    }
+
+    /// Whether something lies below a path of keys, so that it is a collection.
+    pub fn is_collection(&self, path: &[&str]) -> bool {
+        let begins_so = |value: &OpenedValue| {
+            value.path.len() > path.len() && keys(&value.path).take(path.len()).eq(path.iter().copied())
+        };
+        self.documents.first().is_some_and(|first| first.values.iter().any(begins_so))
+    }
+}
+
+/// Opens a sealed file.
+///
+/// # Errors
+/// [`Error::NotSealed`], [`Error::NoIdentity`], and [`Error::Value`] or [`Error::Mac`] for a file that is not as it was sealed.
+pub fn open(text: &str, format: Format, identities: &Identities) -> Result<Opened> {
+    let documents = document::parse(text, format)?;
+    let metadata = Metadata::of(&documents)?;
+    if let Some((line, what)) = documents.iter().find_map(|document| document.form) {
+        return Err(Error::Form { line, what });
+    }
+    let key = metadata.data_key(identities)?;
+    let mut hash = Hash::new(metadata.mac_only_encrypted);
+    let mut opened = Vec::new();
+    let mut plain = Plain { text, done: 0, plain: Zeroizing::new(String::with_capacity(text.len())) };
+    for document in &documents {
+        opened.push(open_document(document, format, &metadata, &key, &mut hash, &mut plain)?);
+    }
+    if metadata.hash(&key)? != Value::text(hash.finish()) {
+        return Err(Error::Mac);
+    }
+    Ok(Opened { documents: opened, metadata, key, text: plain.finish() })
+}
+
+/// A text in which pieces are replaced, front to back.
+struct Plain<'t> {
+    text: &'t str,
+    done: usize,
+    plain: Zeroizing<String>,
+}
+
+impl Plain<'_> {
+    fn replace(&mut self, span: &std::ops::Range<usize>, with: &str) {
+        self.plain.push_str(self.text.get(self.done..span.start).unwrap_or_default());
+        self.plain.push_str(with);
+        self.done = span.end;
+    }
+
+    fn finish(mut self) -> Zeroizing<String> {
+        self.plain.push_str(self.text.get(self.done..).unwrap_or_default());
+        self.plain
+    }
+}
+
+/// What may be replaced in a document.
+enum Piece<'d> {
+    Leaf(&'d Leaf),
+    Comment(&'d Comment),
+    Metadata,
+}
+
+fn open_document(
+    document: &Document,
+    format: Format,
+    metadata: &Metadata,
+    key: &DataKey,
+    hash: &mut Hash,
+    plain: &mut Plain<'_>,
+) -> Result<OpenedDocument> {
+    let mut pieces: Vec<_> = document.content().map(|leaf| (leaf.span.clone(), Piece::Leaf(leaf))).collect();
+    pieces.extend(document.remarks().map(|comment| (comment.span.clone(), Piece::Comment(comment))));
+    pieces.extend(document.metadata.clone().map(|span| (span, Piece::Metadata)));
+    pieces.sort_by_key(|(span, _)| span.start);
+    let mut opened = OpenedDocument { values: Vec::new(), comments: Vec::new() };
+    for (span, piece) in pieces {
+        match piece {
+            Piece::Metadata => plain.replace(&span, ""),
+            Piece::Leaf(leaf) => {
+                let value = open_leaf(leaf, metadata, key, hash)?;
+                if value.ciphertext.is_some() {
+                    plain.replace(&span, &Zeroizing::new(emit::value(&value.value, format, leaf)));
+                }
+                opened.values.push(value);
+            }
+            Piece::Comment(comment) => {
+                let comment = open_comment(document, comment, key);
+                if comment.ciphertext.is_some() {
+                    plain.replace(&span, &Zeroizing::new(format!("#{}", *comment.text)));
+                }
+                opened.comments.push(comment);
+            }
+        }
+    }
+    Ok(opened)
+}
+
+fn open_leaf(leaf: &Leaf, metadata: &Metadata, key: &DataKey, hash: &mut Hash) -> Result<OpenedValue> {
+    let path = leaf.path.clone();
+    let is_encrypted = metadata.selection.covers(keys(&path));
+    let (value, ciphertext) = match &leaf.value {
+        Value::Text(text) if is_encrypted => {
+            let value = cipher::open_value(text, key, &cipher::binding(keys(&path)))
+                .map_err(|what| Error::Value { path: shown(&path), what })?;
+            (value, Some(text.to_string()).filter(|text| !text.is_empty()))
+        }
+        value if is_encrypted && value.kind().is_some() => {
+            let what = "not encrypted, where the `sops` block says that it is";
+            return Err(Error::Value { path: shown(&path), what });
+        }
+        value => (value.clone(), None),
+    };
+    if value.kind().is_some() {
+        hash.add(&value, is_encrypted);
+    }
+    Ok(OpenedValue { path, value, ciphertext })
+}
+
+/// sops seals comments with the keys above them, which for some places of a comment only its parser knows: what opens is right.
+fn open_comment(document: &Document, comment: &Comment, key: &DataKey) -> OpenedComment {
+    let bindings = document.collections_near(comment).map(|collection| cipher::binding(keys(collection)));
+    let opened = bindings.filter_map(|binding| Some((cipher::open_comment(&comment.text, key, &binding)?, binding))).next();
+    let ciphertext = opened.is_some().then(|| comment.text.clone());
+    let (text, binding) = opened.unwrap_or_else(|| (Zeroizing::new(comment.text.clone()), String::new()));
+    OpenedComment { text, ciphertext, binding }
+}
