@@ -93,6 +93,11 @@ pub(crate) fn open_value(text: &str, key: &DataKey, binding: &str) -> Result<Val
     Value::from_bytes(&parts.kind, &bytes).ok_or("its content is not of its type")
 }
 
+/// Whether a text is the ciphertext of a comment. In a list sops writes those as members.
+pub(crate) fn is_comment(text: &str) -> bool {
+    parse(text).is_some_and(|parts| parts.kind == COMMENT)
+}
+
 /// The text of a comment, behind its `#`, as ciphertext.
 pub(crate) fn seal_comment(text: &str, key: &DataKey, binding: &str) -> Result<String> {
     if text.is_empty() { Ok(String::new()) } else { seal(text.as_bytes(), COMMENT, key, binding) }

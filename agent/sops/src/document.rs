@@ -147,7 +147,8 @@ impl Document {
 
     /// The text of a value.
     pub(crate) fn text(&self, path: &[&str]) -> Option<&str> {
-        let leaf = self.leaves.iter().find(|leaf| leaf.path.len() == path.len() && keys(&leaf.path).eq(path.iter().copied()));
+        let leaf =
+            self.leaves.iter().find(|leaf| leaf.path.len() == path.len() && keys(&leaf.path).eq(path.iter().copied()));
         match &leaf?.value {
             Value::Text(text) => Some(text),
             _ => None,
@@ -180,8 +181,7 @@ pub(crate) fn parse(text: &str, format: Format) -> Result<Vec<Document>> {
     let options = granit_parser::options! { max_buffered_comment_events: COMMENTS_MAX };
     let mut reader = Reader { text, format, ..Reader::default() };
     for event in Parser::new_from_str_with_options(text, options) {
-        let (event, span) =
-            event.map_err(|e| Error::Syntax { line: e.marker().line(), what: e.info().to_owned() })?;
+        let (event, span) = event.map_err(|e| Error::Syntax { line: e.marker().line(), what: e.info().to_owned() })?;
         reader.take(event, span)?;
     }
     if let Some(last) = reader.documents.last_mut() {
@@ -258,7 +258,8 @@ impl Reader<'_> {
                 let leaves_before = self.document.leaves.len();
                 let is_beside = placement == Placement::Right;
                 let collection = self.around(column, is_beside).to_vec();
-                let comment = Comment { text: text.into_owned(), span: range, line, is_beside, collection, leaves_before };
+                let comment =
+                    Comment { text: text.into_owned(), span: range, line, is_beside, collection, leaves_before };
                 let is_outside = self.stack.is_empty() && self.document.root.is_none();
                 if is_outside { &mut self.comments } else { &mut self.document.comments }.push(comment);
             }

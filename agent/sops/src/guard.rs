@@ -169,7 +169,8 @@ fn recipients(metadata: &Metadata, rule: &Rule) -> Vec<Finding> {
         return Vec::new();
     }
     let strangers = sealed_for.iter().filter(|recipient| !rule.recipients.contains(recipient));
-    let strangers = strangers.map(|recipient| format!("{recipient} can open it, and .sops.yaml does not name that recipient"));
+    let strangers =
+        strangers.map(|recipient| format!("{recipient} can open it, and .sops.yaml does not name that recipient"));
     let missing = rule.recipients.iter().filter(|recipient| !sealed_for.contains(recipient));
     let missing = missing.map(|recipient| format!("{recipient} cannot open it; run `sops updatekeys`"));
     strangers.chain(missing).map(|what| Finding { line: 1, what }).collect()

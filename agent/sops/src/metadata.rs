@@ -49,9 +49,7 @@ impl Metadata {
     pub(crate) fn of(documents: &[Document]) -> Result<Self> {
         let bad = |what: &str| Error::Metadata(what.to_owned());
         let first = documents.first().filter(|first| first.metadata.is_some()).ok_or(Error::NotSealed)?;
-        let text = |name: &str| {
-            first.text(&[METADATA, name]).filter(|text| !text.is_empty()).map(ToOwned::to_owned)
-        };
+        let text = |name: &str| first.text(&[METADATA, name]).filter(|text| !text.is_empty()).map(ToOwned::to_owned);
         let fields = Fields {
             unencrypted_suffix: text("unencrypted_suffix"),
             encrypted_suffix: text("encrypted_suffix"),
@@ -99,7 +97,13 @@ impl Metadata {
     }
 
     /// New metadata: the data key for each recipient, and the MAC bound to the time.
-    pub(crate) fn new(policy: &Policy, envelopes: Vec<Envelope>, key: &DataKey, hash: &str, now: Timestamp) -> Result<Self> {
+    pub(crate) fn new(
+        policy: &Policy,
+        envelopes: Vec<Envelope>,
+        key: &DataKey,
+        hash: &str,
+        now: Timestamp,
+    ) -> Result<Self> {
         let modified_at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let mac = cipher::seal_value(&Value::text(hash), key, &modified_at)?;
         Ok(Self {
@@ -165,7 +169,8 @@ impl Metadata {
 /// Whether there is something of that name.
 fn has(document: &Document, name: &str) -> bool {
     let is_it = |path: &[Step]| is_metadata(path) && keys(path).nth(1) == Some(name);
-    let is_some = |value: &Value| !matches!(value, Value::Null | Value::EmptyList | Value::EmptyMapping | Value::Int(0));
+    let is_some =
+        |value: &Value| !matches!(value, Value::Null | Value::EmptyList | Value::EmptyMapping | Value::Int(0));
     document.leaves.iter().any(|leaf| is_it(&leaf.path) && is_some(&leaf.value))
 }
 

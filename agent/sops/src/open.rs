@@ -53,9 +53,7 @@ impl Opened {
 
     /// The value at a path of keys of the first document, as a reference names it; none if nothing is there.
     pub fn value(&self, path: &[&str]) -> Option<&Value> {
-        let is_it = |value: &&OpenedValue| {
-            value.path.len() == path.len() && keys(&value.path).eq(path.iter().copied())
-        };
+        let is_it = |value: &&OpenedValue| value.path.len() == path.len() && keys(&value.path).eq(path.iter().copied());
         self.documents.first()?.values.iter().find(is_it).map(|value| &value.value)
     }
 
@@ -131,11 +129,23 @@ fn open_document(
     pieces.extend(document.metadata.clone().map(|span| (span, Piece::Metadata)));
     pieces.sort_by_key(|(span, _)| span.start);
     let mut opened = OpenedDocument { values: Vec::new(), comments: Vec::new() };
+    let mut members = CommentMembers::default();
     for (span, piece) in pieces {
         match piece {
             Piece::Metadata => plain.replace(&span, ""),
+            Piece::Leaf(leaf) if is_comment(leaf) => {
+                let comment = members.open(leaf, key)?;
+                // With its dash it becomes a line of its own; in brackets there is no place for a comment.
+                let before = plain.text.get(..span.start).unwrap_or_default().trim_end();
+                let dash = before.strip_suffix('-').map(str::len);
+                if let Some(dash) = dash {
+                    plain.replace(&(dash..span.end), &Zeroizing::new(format!("#{}", *comment.text)));
+                }
+                opened.comments.push(comment);
+            }
             Piece::Leaf(leaf) => {
-                let value = open_leaf(leaf, metadata, key, hash)?;
+                let mut value = open_leaf(leaf, metadata, key, hash)?;
+                members.renumber(&mut value.path);
                 if value.ciphertext.is_some() {
                     plain.replace(&span, &Zeroizing::new(emit::value(&value.value, format, leaf)));
                 }
@@ -151,6 +161,42 @@ fn open_document(
         }
     }
     Ok(opened)
+}
+
+/// Whether a leaf is no value, but a comment that sops made a member of a list.
+fn is_comment(leaf: &Leaf) -> bool {
+    let is_member = matches!(leaf.path.last(), Some(Step::Index(_)));
+    is_member && matches!(&leaf.value, Value::Text(text) if cipher::is_comment(text))
+}
+
+/// Comments that are members of lists: behind them, the values of a list have other places than they seem to.
+#[derive(Debug, Default)]
+struct CommentMembers(Vec<Vec<Step>>);
+
+impl CommentMembers {
+    fn open(&mut self, leaf: &Leaf, key: &DataKey) -> Result<OpenedComment> {
+        self.0.push(leaf.path.clone());
+        let Value::Text(ciphertext) = &leaf.value else { return Err(Error::Mac) };
+        let binding = cipher::binding(keys(&leaf.path));
+        let what = "a comment does not open: damaged, or moved from elsewhere";
+        let text = cipher::open_comment(ciphertext, key, &binding);
+        let text = text.ok_or_else(|| Error::Value { path: shown(&leaf.path), what })?;
+        Ok(OpenedComment { text, ciphertext: Some(ciphertext.to_string()), binding })
+    }
+
+    /// Counts values only.
+    fn renumber(&self, path: &mut [Step]) {
+        let seen = path.to_vec();
+        for (at, step) in path.iter_mut().enumerate() {
+            let Step::Index(index) = step else { continue };
+            let is_before = |comment: &&Vec<Step>| {
+                comment.len() == at + 1
+                    && comment.starts_with(&seen[..at])
+                    && matches!(comment.last(), Some(Step::Index(other)) if *other < *index)
+            };
+            *index -= self.0.iter().filter(is_before).count();
+        }
+    }
 }
 
 fn open_leaf(leaf: &Leaf, metadata: &Metadata, key: &DataKey, hash: &mut Hash) -> Result<OpenedValue> {
@@ -177,7 +223,8 @@ fn open_leaf(leaf: &Leaf, metadata: &Metadata, key: &DataKey, hash: &mut Hash) -
 /// sops seals comments with the keys above them, which for some places of a comment only its parser knows: what opens is right.
 fn open_comment(document: &Document, comment: &Comment, key: &DataKey) -> OpenedComment {
     let bindings = document.collections_near(comment).map(|collection| cipher::binding(keys(collection)));
-    let opened = bindings.filter_map(|binding| Some((cipher::open_comment(&comment.text, key, &binding)?, binding))).next();
+    let opened =
+        bindings.filter_map(|binding| Some((cipher::open_comment(&comment.text, key, &binding)?, binding))).next();
     let ciphertext = opened.is_some().then(|| comment.text.clone());
     let (text, binding) = opened.unwrap_or_else(|| (Zeroizing::new(comment.text.clone()), String::new()));
     OpenedComment { text, ciphertext, binding }

@@ -119,7 +119,8 @@ impl Rule {
         let path = text.path_regex.filter(|text| !text.is_empty());
         let named = path.clone().unwrap_or_else(|| WITHOUT_PATTERN.to_owned());
         let wrong = |what: String| Error::Rules(format!("{named}: {what}"));
-        let path = path.map(|text| Regex::new(&text)).transpose().map_err(|_| wrong("no regular expression".to_owned()))?;
+        let path =
+            path.map(|text| Regex::new(&text)).transpose().map_err(|_| wrong("no regular expression".to_owned()))?;
         let set = |text: Option<String>| text.filter(|text| !text.is_empty());
         let fields = Fields {
             unencrypted_suffix: set(text.unencrypted_suffix),
@@ -204,7 +205,11 @@ stores:
 
     #[test]
     fn rules_that_cannot_be_used_are_refused() {
-        for text in ["creation_rules: 1", "creation_rules: [{path_regex: '('}]", "creation_rules: [{encrypted_suffix: a, encrypted_regex: b}]"] {
+        for text in [
+            "creation_rules: 1",
+            "creation_rules: [{path_regex: '('}]",
+            "creation_rules: [{encrypted_suffix: a, encrypted_regex: b}]",
+        ] {
             assert_eq!(Rules::parse(text).unwrap_err().class(), crate::Class::Invalid, "{text}");
         }
     }

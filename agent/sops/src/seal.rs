@@ -103,9 +103,10 @@ fn resolve(document: &mut Document, policy: &Policy, lookup: &mut Lookup<'_>) ->
 fn is_same(documents: &[Document], last: &[OpenedDocument]) -> bool {
     documents.len() == last.len()
         && documents.iter().zip(last).all(|(document, last)| {
-            let values = document.leaves.iter().map(|leaf| (&leaf.path, &leaf.value));
+            let mut values = document.leaves.iter().zip(&last.values);
             let comments = document.comments.iter().map(|comment| comment.text.as_str());
-            values.eq(last.values.iter().map(|value| (&value.path, &value.value)))
+            document.leaves.len() == last.values.len()
+                && values.all(|(leaf, last)| leaf.path == last.path && leaf.value.is_like(&last.value))
                 && comments.eq(last.comments.iter().map(|comment| comment.text.as_str()))
         })
 }
@@ -162,7 +163,7 @@ fn edit(
 
 /// The ciphertext of an equal value in the same place.
 fn known(last: Option<&OpenedDocument>, path: &[Step], value: &Value) -> Option<String> {
-    let last = last?.values.iter().find(|last| last.path == path && last.value == *value)?;
+    let last = last?.values.iter().find(|last| last.path == path && last.value.is_like(value))?;
     last.ciphertext.clone()
 }
 

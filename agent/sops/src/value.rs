@@ -59,6 +59,12 @@ impl Value {
         }
     }
 
+    /// Whether both are written alike: `sops set` makes of an integer a float, which nobody sees.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let is_number = |value: &Self| matches!(value, Self::Int(_) | Self::Float(_));
+        self == other || is_number(self) && is_number(other) && self.bytes() == other.bytes()
+    }
+
     /// The bytes that are encrypted and hashed.
     ///
     /// Source: sops, `sops.go` (`ToBytes`): booleans as Python writes them, floats without an exponent.

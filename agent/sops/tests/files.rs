@@ -126,7 +126,8 @@ fn a_file_without_a_selection_is_encrypted_whole_but_for_marked_keys() {
 
 #[test]
 fn json_stays_json() {
-    let plain = "{\n  \"kind\": \"Secret\",\n  \"data\": {\"a\": \"b\\u00e9\\/\", \"n\": 1.5, \"l\": [true, null, {}]}\n}\n";
+    let plain =
+        "{\n  \"kind\": \"Secret\",\n  \"data\": {\"a\": \"b\\u00e9\\/\", \"n\": 1.5, \"l\": [true, null, {}]}\n}\n";
     let file = changed(plain, Format::Json, &policy("^data$"));
     let value: serde_json::Value = serde_json::from_str(&file).unwrap();
     assert_eq!((&value["kind"], &value["sops"]["mac_only_encrypted"]), (&"Secret".into(), &true.into()));
@@ -149,8 +150,12 @@ fn a_change_changes_the_lines_that_it_must() {
     let file = changed(SECRET, Format::Yaml, &policy);
     let edited = SECRET.replace("count: 5", "count: 6");
     let Ok(Sealed::Changed(next)) = sealed(&edited, Format::Yaml, &policy, Some(&file), 60) else { panic!("a change") };
-    let differ: Vec<&str> =
-        file.lines().zip(next.lines()).filter(|(a, b)| a != b).map(|(a, _)| a.trim().split(':').next().unwrap()).collect();
+    let differ: Vec<&str> = file
+        .lines()
+        .zip(next.lines())
+        .filter(|(a, b)| a != b)
+        .map(|(a, _)| a.trim().split(':').next().unwrap())
+        .collect();
     assert_eq!(differ, ["count", "lastmodified", "mac"]);
     assert!(opened(&next).contains("count: 6\n"));
     let label = SECRET.replace("velero", "backup");
@@ -165,7 +170,8 @@ fn other_recipients_get_another_data_key() {
     let mut second = first.clone();
     second.recipients.push(Recipient::parse(OTHER).unwrap());
     let Ok(Sealed::Changed(next)) = sealed(SECRET, Format::Yaml, &second, Some(&file), 60) else { panic!("a change") };
-    let ciphertext = |text: &str| text.lines().filter(|line| line.contains("type:str")).map(str::to_owned).collect::<Vec<_>>();
+    let ciphertext =
+        |text: &str| text.lines().filter(|line| line.contains("type:str")).map(str::to_owned).collect::<Vec<_>>();
     assert!(ciphertext(&file).iter().all(|line| !next.contains(line)), "no value is taken over");
     assert_eq!((next.matches("recipient: age1").count(), opened(&next)), (2, opened(&file)));
 }
@@ -211,8 +217,14 @@ fn what_was_changed_without_sops_does_not_open() {
     assert_eq!(error(&swapped), Error::Value { path: "stringData.a".to_owned(), what: moved });
     assert_eq!(error(&file.replace(&format!("{}\n", lines[2]), "")), Error::Mac);
     let readable = "not encrypted, where the `sops` block says that it is";
-    assert_eq!(error(&file.replace(values[1], "plain")), Error::Value { path: "stringData.b".to_owned(), what: readable });
-    assert_eq!(error(&file.replace("lastmodified: \"2", "lastmodified: \"3")), Error::Value { path: "sops.mac".to_owned(), what: moved });
+    assert_eq!(
+        error(&file.replace(values[1], "plain")),
+        Error::Value { path: "stringData.b".to_owned(), what: readable }
+    );
+    assert_eq!(
+        error(&file.replace("lastmodified: \"2", "lastmodified: \"3")),
+        Error::Value { path: "sops.mac".to_owned(), what: moved }
+    );
     assert_eq!(error(plain), Error::NotSealed);
     let stranger = open(&file, Format::Yaml, &Identities::default()).unwrap_err();
     assert_eq!(stranger, Error::NoIdentity { given: 0, recipients: vec![RECIPIENT.to_owned()] });
@@ -244,7 +256,9 @@ fn references_are_sealed_as_their_values_and_never_written_readably() {
     let lookup: &mut Lookup<'_> = &mut find;
     let now = jiff::Timestamp::UNIX_EPOCH;
     let plain = "stringData:\n    cloud: ref+sops://known.yaml#/stringData/cloud\n    name: <ref+sops://known.yaml#metadata/name+>\n";
-    let Ok(Sealed::Changed(sealed)) = seal(plain, Format::Yaml, &policy, None, lookup, now) else { panic!("no change") };
+    let Ok(Sealed::Changed(sealed)) = seal(plain, Format::Yaml, &policy, None, lookup, now) else {
+        panic!("no change")
+    };
     let expected = "\
 stringData:
     cloud: |

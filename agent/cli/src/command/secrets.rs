@@ -11,9 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use serde::Serialize;
 use trysail_sops::{
-    Error, Format, Identities, Opened, Policy, Rules, Sealed, Value, file,
-    guard::Guard,
-    reference::Reference,
+    Error, Format, Identities, Opened, Policy, Rules, Sealed, Value, file, guard::Guard, reference::Reference,
 };
 
 use crate::{
@@ -155,9 +153,9 @@ fn last(shared: &Shared, target: &Path, format: Format) -> Result<Option<Opened>
     }
     match trysail_sops::open(&read(target)?, format, &identities(shared)?) {
         Ok(opened) => Ok(Some(opened)),
-        Err(error @ (Error::NoIdentity { .. } | Error::Identity(_))) => {
-            Err(error).with_context(|| format!("{} is there; without what is in it, it would change for nothing", target.display()))
-        }
+        Err(error @ (Error::NoIdentity { .. } | Error::Identity(_))) => Err(error).with_context(|| {
+            format!("{} is there; without what is in it, it would change for nothing", target.display())
+        }),
         Err(Error::NotSealed) => Ok(None),
         Err(error) => {
             output::note(&format!("{} is sealed anew: {error}", target.display()));
