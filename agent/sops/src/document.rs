@@ -312,6 +312,9 @@ impl Reader<'_> {
     }
 
     fn begin(&mut self, is_mapping: bool, flow: bool, start: usize, line: usize, column: usize) -> Result<()> {
+        if self.format == Format::Json && !flow {
+            return Err(Error::Syntax { line, what: "JSON has braces and brackets around its members".to_owned() });
+        }
         match self.stack.last() {
             None if is_mapping => {
                 self.document.root = Some(Root { flow, column, end: start, is_empty: true });

@@ -10,6 +10,9 @@ use crate::{
     policy::Selection,
 };
 
+/// Mappings that are sorted; what has more unsorted ones keeps their order.
+const PASSES_MAX: usize = 1024;
+
 /// The text with keys above encrypted values in the order of their bytes, in each object of Kubernetes in block form.
 ///
 /// A key moves with the comments above it. What is in braces, and mappings that are members of lists, stay as they are.
@@ -22,7 +25,7 @@ pub(crate) fn sort(text: &str, format: Format, selection: &Selection) -> Result<
         text.push('\n');
     }
     // Each pass sorts one mapping, and no pass makes another one unsorted.
-    loop {
+    for _ in 0..PASSES_MAX {
         let documents = document::parse(&text, format)?;
         let objects = documents.iter().filter(|d| d.text(&["apiVersion"]).is_some() && d.text(&["kind"]).is_some());
         let Some(chunks) = objects.into_iter().find_map(|object| unsorted(object, &text, selection)) else {
@@ -30,6 +33,7 @@ pub(crate) fn sort(text: &str, format: Format, selection: &Selection) -> Result<
         };
         text = permute(&text, chunks);
     }
+    Ok(text)
 }
 
 /// A key and the lines that go with it.

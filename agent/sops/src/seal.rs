@@ -173,7 +173,7 @@ fn insertion(document: &Document, format: Format, text: &str, metadata: &Metadat
     let mut block = metadata.render(format, root.flow, root.column);
     if root.flow {
         let comma = if root.is_empty { "" } else { "," };
-        block = format!("{comma}\n\t{block}");
+        block = format!("{comma}\n  {block}");
     } else if !text.get(..root.end).is_none_or(|before| before.is_empty() || before.ends_with('\n')) {
         block.insert(0, '\n');
     }

@@ -88,15 +88,21 @@ struct Desk<'c> {
 }
 
 impl Desk<'_> {
-    /// A file, or all files below a directory in the order of their names. Symbolic links and git's own files are none.
+    /// A file, or all files below a directory in the order of their names, without git's own. Symbolic links in it lead elsewhere, and
+    /// are not followed.
     fn walk(&mut self, path: &Path) -> Result<()> {
         let context = || path.display().to_string();
-        let kind = fs::symlink_metadata(path).with_context(context)?.file_type();
+        let kind = fs::metadata(path).with_context(context)?.file_type();
         if kind.is_dir() {
-            let entries = fs::read_dir(path).with_context(context)?;
-            let mut names = entries.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>()?;
+            let mut names = Vec::new();
+            for entry in fs::read_dir(path).with_context(context)? {
+                let entry = entry.with_context(context)?;
+                if !entry.file_type().with_context(context)?.is_symlink() && entry.file_name() != ".git" {
+                    names.push(entry.file_name());
+                }
+            }
             names.sort();
-            for name in names.into_iter().filter(|name| name != ".git") {
+            for name in names {
                 let path = if path == Path::new(".") { PathBuf::from(name) } else { path.join(name) };
                 self.walk(&path)?;
             }

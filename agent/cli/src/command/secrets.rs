@@ -41,7 +41,8 @@ impl Place {
     pub(super) fn of(file: &Path, config: Option<&Path>) -> Result<Option<Self>> {
         let context = || file.display().to_string();
         let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let directory = fs::canonicalize(parent).with_context(context)?;
+        // What is staged may have no directory any more.
+        let directory = fs::canonicalize(parent).or_else(|_| std::path::absolute(parent)).with_context(context)?;
         let config = match config {
             Some(config) => Some(fs::canonicalize(config).with_context(|| config.display().to_string())?),
             None => directory.ancestors().map(|above| above.join(RULES)).find(|path| path.is_file()),
