@@ -16,9 +16,10 @@ pub(crate) const METADATA: &str = "sops";
 const COMMENTS_MAX: usize = 4096;
 
 /// How a text is read and written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// YAML, with any number of documents.
+    #[default]
     Yaml,
     /// JSON, one object.
     Json,
@@ -59,7 +60,7 @@ pub(crate) fn shown(path: &[Step]) -> String {
         match step {
             Step::Key(key) if shown.is_empty() => shown.push_str(key),
             Step::Key(key) => shown.extend([".", key]),
-            Step::Index(index) => shown.push_str(&format!("[{index}]")),
+            Step::Index(index) => shown.extend(["[", &index.to_string(), "]"]),
         }
     }
     shown
@@ -181,19 +182,13 @@ pub(crate) fn parse(text: &str, format: Format) -> Result<Vec<Document>> {
     let options = granit_parser::options! { max_buffered_comment_events: COMMENTS_MAX };
     let mut reader = Reader { text, format, ..Reader::default() };
     for event in Parser::new_from_str_with_options(text, options) {
-        let (event, span) = event.map_err(|e| Error::Syntax { line: e.marker().line(), what: e.info().to_owned() })?;
+        let (event, span) = event.map_err(|e| Error::Syntax { line: e.marker().line(), what: e.info().clone() })?;
         reader.take(event, span)?;
     }
     if let Some(last) = reader.documents.last_mut() {
         last.comments.append(&mut reader.comments);
     }
     Ok(reader.documents)
-}
-
-impl Default for Format {
-    fn default() -> Self {
-        Self::Yaml
-    }
 }
 
 /// A collection whose end was not read yet.

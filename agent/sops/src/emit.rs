@@ -58,7 +58,7 @@ fn quoted(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
             '\r' => quoted.push_str("\\r"),
-            c if !is_printable(c) => quoted.push_str(&format!("\\U{:08X}", u32::from(c))),
+            c if !is_printable(c) => quoted.extend(["\\U", &format!("{:08X}", u32::from(c))]),
             c => quoted.push(c),
         }
     }

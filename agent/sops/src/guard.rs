@@ -58,7 +58,7 @@ impl<'r> Guard<'r> {
     pub fn check(&self, path: &str, bytes: &[u8]) -> Vec<Finding> {
         let rule = self.rules.rule(path).filter(|rule| rule.names_files());
         let Ok(text) = std::str::from_utf8(bytes) else {
-            return rule.map(|rule| not_sealed(rule)).into_iter().collect();
+            return rule.map(not_sealed).into_iter().collect();
         };
         let mut findings = self.keys_in(text);
         match (Format::of(path), rule) {

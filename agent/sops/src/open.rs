@@ -79,7 +79,7 @@ pub fn open(text: &str, format: Format, identities: &Identities) -> Result<Opene
     let key = metadata.data_key(identities)?;
     let mut hash = Hash::new(metadata.mac_only_encrypted);
     let mut opened = Vec::new();
-    let mut plain = Plain { text, done: 0, plain: Zeroizing::new(String::with_capacity(text.len())) };
+    let mut plain = Replacement { text, done: 0, result: Zeroizing::new(String::with_capacity(text.len())) };
     for document in &documents {
         opened.push(open_document(document, format, &metadata, &key, &mut hash, &mut plain)?);
     }
@@ -90,22 +90,22 @@ pub fn open(text: &str, format: Format, identities: &Identities) -> Result<Opene
 }
 
 /// A text in which pieces are replaced, front to back.
-struct Plain<'t> {
+struct Replacement<'t> {
     text: &'t str,
     done: usize,
-    plain: Zeroizing<String>,
+    result: Zeroizing<String>,
 }
 
-impl Plain<'_> {
+impl Replacement<'_> {
     fn replace(&mut self, span: &std::ops::Range<usize>, with: &str) {
-        self.plain.push_str(self.text.get(self.done..span.start).unwrap_or_default());
-        self.plain.push_str(with);
+        self.result.push_str(self.text.get(self.done..span.start).unwrap_or_default());
+        self.result.push_str(with);
         self.done = span.end;
     }
 
     fn finish(mut self) -> Zeroizing<String> {
-        self.plain.push_str(self.text.get(self.done..).unwrap_or_default());
-        self.plain
+        self.result.push_str(self.text.get(self.done..).unwrap_or_default());
+        self.result
     }
 }
 
@@ -122,7 +122,7 @@ fn open_document(
     metadata: &Metadata,
     key: &DataKey,
     hash: &mut Hash,
-    plain: &mut Plain<'_>,
+    plain: &mut Replacement<'_>,
 ) -> Result<OpenedDocument> {
     let mut pieces: Vec<_> = document.content().map(|leaf| (leaf.span.clone(), Piece::Leaf(leaf))).collect();
     pieces.extend(document.remarks().map(|comment| (comment.span.clone(), Piece::Comment(comment))));
@@ -222,9 +222,8 @@ fn open_leaf(leaf: &Leaf, metadata: &Metadata, key: &DataKey, hash: &mut Hash) -
 
 /// sops seals comments with the keys above them, which for some places of a comment only its parser knows: what opens is right.
 fn open_comment(document: &Document, comment: &Comment, key: &DataKey) -> OpenedComment {
-    let bindings = document.collections_near(comment).map(|collection| cipher::binding(keys(collection)));
-    let opened =
-        bindings.filter_map(|binding| Some((cipher::open_comment(&comment.text, key, &binding)?, binding))).next();
+    let mut bindings = document.collections_near(comment).map(|collection| cipher::binding(keys(collection)));
+    let opened = bindings.find_map(|binding| Some((cipher::open_comment(&comment.text, key, &binding)?, binding)));
     let ciphertext = opened.is_some().then(|| comment.text.clone());
     let (text, binding) = opened.unwrap_or_else(|| (Zeroizing::new(comment.text.clone()), String::new()));
     OpenedComment { text, ciphertext, binding }

@@ -55,7 +55,7 @@ pub(crate) fn expand(text: &str, path: &str, lookup: &mut Lookup<'_>) -> Result<
             return Ok(Some(value));
         }
         expanded.push_str(&rest[..found.start]);
-        expanded.push_str(&*inside(&value).map_err(wrong)?);
+        expanded.push_str(&inside(&value).map_err(wrong)?);
         rest = &rest[found.end..];
     }
     if rest.len() == text.len() {

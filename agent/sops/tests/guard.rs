@@ -1,4 +1,5 @@
 //! The guard catches what leaks and lets pass what does not.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
 use std::collections::BTreeMap;
 
@@ -51,6 +52,9 @@ fn check(path: &str, text: &str) -> Vec<(usize, String)> {
     findings.into_iter().map(|Finding { line, what }| (line, what)).collect()
 }
 
+/// What it is about, a path, a text, and findings.
+type Case<'c> = (&'c str, &'c str, String, Vec<(usize, &'c str)>);
+
 #[test]
 fn fifteen_leaks_are_caught() {
     let pattern = "the rule ^secrets/.*\\.enc\\.(ya?ml|json|env)$ wants it to be";
@@ -59,12 +63,14 @@ fn fifteen_leaks_are_caught() {
     let key = format!("aws_secret_{} = wJalrXUtnFEMIK7MDENGbPxRfiCY", "access_key");
     let pem = format!("-----BEGIN OPENSSH PRIVATE {}-----\nb3Bl\n", "KEY");
     let stranger = KNOWN.replace(RECIPIENT, STRANGER);
+    let not_mine = format!("{RECIPIENT} cannot open it; run `sops updatekeys`");
+    let not_named = format!("{STRANGER} can open it, and .sops.yaml does not name that recipient");
     let without_mac = KNOWN.replace("    mac: ENC", "    other: ENC");
     let second = format!("{}---\n{}", written("data:\n    a: CIPHER\nSOPS\n"), "data:\n    b: readable\n");
     let json = "{\"kind\": \"List\", \"items\": [{\"kind\": \"Secret\", \"data\": {\"a\": \"YQ==\"}}]}";
     let copy =
         "metadata:\n    annotations:\n        kubectl.kubernetes.io/last-applied-configuration: '{}'\nkind: Secret\n";
-    let leaks: [(&str, &str, String, Vec<(usize, &str)>); 15] = [
+    let leaks: [Case<'_>; 15] = [
         ("a store in plain text", "secrets/a.enc.yaml", "a: readable\n".to_owned(), vec![(1, unsealed.as_str())]),
         ("a store of variables", "secrets/a.enc.env", "A=readable\n".to_owned(), vec![(1, unsealed.as_str())]),
         (
@@ -94,7 +100,7 @@ fn fifteen_leaks_are_caught() {
         (
             "what looks like ciphertext",
             "app/a.sops.yaml",
-            written("data:\n    a: \"ENC[secret]\"\nSOPS\n").replace(&ciphertext().to_owned()[..], "CIPHER"),
+            written("data:\n    a: \"ENC[secret]\"\nSOPS\n"),
             vec![(2, "data.a is readable")],
         ),
         (
@@ -117,7 +123,7 @@ fn fifteen_leaks_are_caught() {
             written("data:\n    # it was: hunter2\n    a: CIPHER\nSOPS\n"),
             vec![(2, "a comment among encrypted values is readable")],
         ),
-        ("another recipient", "app/a.sops.yaml", stranger, vec![]),
+        ("another recipient", "app/a.sops.yaml", stranger, vec![(1, not_mine.as_str()), (1, not_named.as_str())]),
         ("no seal over the values", "app/a.sops.yaml", without_mac, vec![(1, "its `sops` block: it has no mac")]),
         (
             "keys anywhere",
@@ -132,12 +138,8 @@ fn fifteen_leaks_are_caught() {
     ];
     for (name, path, text, expected) in leaks {
         let found = check(path, &text);
-        assert!(!found.is_empty(), "{name} was not caught");
-        if !expected.is_empty() {
-            let expected: Vec<(usize, String)> =
-                expected.into_iter().map(|(line, what)| (line, what.to_owned())).collect();
-            assert_eq!(found, expected, "{name}:\n{text}");
-        }
+        let expected: Vec<(usize, String)> = expected.into_iter().map(|(line, what)| (line, what.to_owned())).collect();
+        assert_eq!(found, expected, "{name}:\n{text}");
         let values = ["hunter2", "YQ==", "wJalr"];
         assert!(
             found.iter().all(|(_, what)| values.iter().all(|value| !what.contains(value))),
@@ -191,13 +193,6 @@ fn fifteen_clean_files_pass() {
     for (name, (path, text)) in clean {
         assert_eq!(check(path, &text), [], "{name}:\n{text}");
     }
-}
-
-#[test]
-fn recipients_are_those_of_the_rule() {
-    let found = check("app/a.sops.yaml", &KNOWN.replace(RECIPIENT, STRANGER));
-    let stranger = format!("{STRANGER} can open it, and .sops.yaml does not name that recipient");
-    assert_eq!(found, [(1, format!("{RECIPIENT} cannot open it; run `sops updatekeys`")), (1, stranger)]);
 }
 
 #[test]

@@ -229,8 +229,9 @@ fn identities(shared: &Shared) -> Result<Identities> {
         return Ok(identities);
     }
     if let Ok(text) = env::var("SOPS_AGE_KEY") {
-        // sops takes several on a line, with commas between them.
-        identities.add(&text.replace(',', "\n")).context("SOPS_AGE_KEY")?;
+        // sops takes several on a line.
+        let words = text.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace);
+        identities.add(&words.collect::<Vec<_>>().join("\n")).context("SOPS_AGE_KEY")?;
     }
     let named = env::var_os("SOPS_AGE_KEY_FILE").map(PathBuf::from);
     let usual = home("XDG_CONFIG_HOME", ".config").ok().map(|directory| directory.join("sops/age/keys.txt"));

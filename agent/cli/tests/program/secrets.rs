@@ -128,9 +128,9 @@ fn the_guard_names_each_line_and_passes_when_it_is_sealed() {
 fn the_guard_sees_what_is_staged_and_not_what_lies_there() {
     let machine = machine();
     let git = |arguments: &[&str]| {
-        let status =
-            Command::new("git").args(arguments).current_dir(machine.path("")).env("HOME", machine.path("home"));
-        let output = status.output().expect("git starts");
+        let mut git = Command::new("git");
+        git.args(arguments).current_dir(machine.path("")).env("HOME", machine.path("home"));
+        let output = git.output().expect("git starts");
         assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     };
     git(&["init", "-q"]);
