@@ -123,7 +123,8 @@ kind: Secret
 metadata: # of it
     name: s3 # its name
     labels: {app: velero}
-stringData:
+stringData: # beside
+# in it, though it does not look so
     # the profile
     cloud: |
         [default]
@@ -137,6 +138,7 @@ stringData:
         two
     flow: {a: [1, \"two\"], b: 'c'}
     list:
+        # of the list
         - a # first
         # of the second
         - - 1.5
@@ -156,7 +158,17 @@ fn sops_decrypts_what_is_sealed_here() -> Result<()> {
     let plain = desk.sops_decrypts("a.sops.yaml")?;
     let dated = SECRET.replace("2026-11-21", "2026-11-21T00:00:00Z");
     assert_eq!(values(&plain)?, values(&dated)?);
-    for comment in ["# a file", "# its name", "# the profile", "# first", "# of the second", "# the last"] {
+    for comment in [
+        "# a file",
+        "# its name",
+        "# beside",
+        "# in it,",
+        "# the profile",
+        "# of the list",
+        "# first",
+        "# of the second",
+        "# the last",
+    ] {
         ensure!(plain.contains(comment), "{comment} is not in {plain}");
     }
     desk.passes("a.sops.yaml")?;

@@ -198,7 +198,7 @@ pub(crate) enum Repo {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Secrets {
-    /// Encrypt the values of a YAML or JSON file as the rules of `.sops.yaml` say, for sops and Flux to open.
+    /// Encrypt the values of a YAML or JSON file as the rules of `.sops.yaml` say, such that sops opens it.
     /// `ref+sops://FILE#KEY` is replaced by the value that it names. A target whose values did not change stays as it is.
     Seal {
         /// The file in plain text; `-` is standard input.

@@ -223,6 +223,8 @@ struct Reader<'t> {
     path: Vec<Step>,
     /// Where the last key or comment ends: the header of a block scalar stands behind it.
     token_end: usize,
+    /// Where the last key ends.
+    key_end: usize,
     /// Where a member of the top ends that stands before the metadata.
     before_metadata: Option<usize>,
 }
@@ -294,9 +296,16 @@ impl Reader<'_> {
     /// The innermost collection at a comment: one that it stands beside, else one whose members stand no deeper than it.
     fn around(&self, column: usize, is_beside: bool) -> &[Step] {
         let open = self.stack.iter().filter(|open| is_beside || open.column <= column).count();
-        // A key whose value follows opens a collection, if it is one, for what stands deeper than the key.
-        let in_value = self.stack.last().is_some_and(|top| top.has_key && !is_beside && top.column < column);
-        if in_value { &self.path } else { &self.path[..open.saturating_sub(1).min(self.path.len())] }
+        &self.path[..open.saturating_sub(1).min(self.path.len())]
+    }
+
+    /// Comments on lines of their own between a key and its collection stand in the collection, wherever in their lines they begin.
+    fn take_in_comments(&mut self) {
+        let key_end = self.key_end;
+        let is_between = |comment: &&mut Comment| !comment.is_beside && comment.span.start > key_end;
+        for comment in self.document.comments.iter_mut().rev().take_while(is_between) {
+            comment.collection.clone_from(&self.path);
+        }
     }
 
     /// Notes a form that sops does not keep.
@@ -317,6 +326,7 @@ impl Reader<'_> {
             Some(open) if open.is_mapping && !open.has_key => {
                 return Err(Error::Syntax { line, what: "a key is a collection".to_owned() });
             }
+            Some(open) if open.is_mapping => self.take_in_comments(),
             _ => self.enter(),
         }
         let (seen, has_key, member_end) = (Vec::new(), false, None);
@@ -343,6 +353,7 @@ impl Reader<'_> {
 
     fn key(&mut self, key: String, style: ScalarStyle, range: Range<usize>, line: usize) -> Result<()> {
         self.token_end = range.end;
+        self.key_end = range.end;
         let is_text = style != ScalarStyle::Plain || Value::of_plain(&key).kind() == Some("str");
         self.refuse(!is_text, line, "a key that is no text");
         self.refuse(style == ScalarStyle::Plain && key == "<<", line, "a merge");

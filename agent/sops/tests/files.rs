@@ -53,9 +53,11 @@ const SECRET: &str = "\
 apiVersion: v1
 kind: Secret
 metadata: # of it
+# what it is called
     name: s3 # its name
     labels: {app: velero}
-stringData:
+stringData: # beside
+# in it, though it does not look so
     # the profile
     cloud: |
         [default]
@@ -68,6 +70,7 @@ stringData:
         one
         two
     list:
+    # of the list
     - a # first
     - - 1.5
       - x: true
@@ -102,10 +105,18 @@ stringData:
 fn what_is_sealed_comes_back_with_order_comments_and_types() {
     let policy = policy("^(data|stringData)$");
     let file = changed(SECRET, Format::Yaml, &policy);
-    for readable in ["AKIA", "profile", "first", "the last", "2026-11-21\n", "  one\n"] {
+    for readable in ["AKIA", "in it", "profile", "of the list", "first", "the last", "2026-11-21\n", "  one\n"] {
         assert!(!file.contains(readable), "{readable} can be read in {file}");
     }
-    for kept in ["# a file\n", "# its name\n", "labels: {app: velero}\n", "    none:\n", "    empty: \"\"\n"] {
+    for kept in [
+        "# a file\n",
+        "# beside\n",
+        "# what it is called\n",
+        "# its name\n",
+        "labels: {app: velero}\n",
+        "    none:\n",
+        "    empty: \"\"\n",
+    ] {
         assert!(file.contains(kept), "{kept} is not in {file}");
     }
     let expected = SECRET
