@@ -32,7 +32,7 @@ check: ## Formatting, clippy without warnings, and the house rules (needs Rust)
 test: ## All tests that need the Rust toolchain alone
 	$(TEST) --workspace
 
-test-store: ## A real MinIO, and restores with stock tools (needs Go, age, zstd, tar, curl, python3, bsdtar, busybox)
+test-store: ## A real MinIO, restores with stock tools, and the real sops and vals (needs Go, age, zstd, tar, curl, python3, bsdtar, busybox)
 	$(TEST) -p trysail-tests -p trysail-volume --features trysail-tests/store,trysail-volume/stock-tools
 
 test-api: ## A real API server: stock velero command lines on it, its objects in archives, the server and its backups (needs Go)

@@ -41,6 +41,10 @@ pub enum Tool {
     Velero113,
     /// The newest one.
     Velero118,
+    /// Seals and opens files in Git.
+    Sops,
+    /// Replaces references to their values.
+    Vals,
 }
 
 impl Tool {
@@ -58,6 +62,8 @@ impl Tool {
             Self::Pause => "pause",
             Self::Velero113 => "velero-1.13",
             Self::Velero118 => "velero-1.18",
+            Self::Sops => "sops",
+            Self::Vals => "vals",
         }
     }
 
@@ -82,6 +88,8 @@ impl Tool {
             Self::Kubernetes | Self::Pause => ".",
             Self::LocalPathProvisioner => "github.com/rancher/local-path-provisioner",
             Self::Velero113 | Self::Velero118 => "github.com/vmware-tanzu/velero/cmd/velero",
+            Self::Sops => "github.com/getsops/sops/v3/cmd/sops",
+            Self::Vals => "github.com/helmfile/vals/cmd/vals",
         }
     }
 

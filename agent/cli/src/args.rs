@@ -55,6 +55,9 @@ pub(crate) enum Command {
     /// Care of a repository.
     #[command(subcommand)]
     Repo(Repo),
+    /// SOPS files: secrets that Git may hold.
+    #[command(subcommand)]
+    Secrets(Secrets),
     /// Print the definitions of all kinds that Trysail serves in Kubernetes, Velero's and its own.
     Crds,
     /// Define Velero's kinds in a cluster, as its chart does before each upgrade.
@@ -226,4 +229,40 @@ pub(crate) enum Repo {
     },
     /// Print how much there is.
     Stats,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Secrets {
+    /// Encrypt the values of a YAML or JSON file as the rules of `.sops.yaml` say, such that sops opens it.
+    /// `ref+sops://FILE#KEY` is replaced by the value that it names. A target whose values did not change stays as it is.
+    Seal {
+        /// The file in plain text; `-` is standard input.
+        input: PathBuf,
+        /// Where the sealed file goes; without it, the input is replaced. Plain text is never written.
+        target: Option<PathBuf>,
+        /// The rules; without it, the nearest `.sops.yaml` in the target's directory or above.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print a sealed file in plain text, after all of it was verified. Identities come from --identity, else from where
+    /// sops looks: `SOPS_AGE_KEY`, `SOPS_AGE_KEY_FILE`, `sops/age/keys.txt` in the user's configuration directory.
+    Open {
+        /// The file.
+        file: PathBuf,
+        /// Print only the value at this path of keys, such as `minio/secret_key`.
+        key: Option<String>,
+    },
+    /// Name what ought to be ciphertext and is not: files that a rule of `.sops.yaml` names, Secrets of Kubernetes, keys.
+    /// Needs no identity. Exit code 1 where there is something.
+    Check {
+        /// Files, and directories with all below them.
+        #[arg(default_value = ".")]
+        paths: Vec<PathBuf>,
+        /// Check what is staged in git, as it is staged.
+        #[arg(long, conflicts_with = "paths")]
+        staged: bool,
+        /// The rules; without it, for each file the nearest `.sops.yaml` in its directory or above.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
 }

@@ -3,8 +3,10 @@
 mod browse;
 mod check;
 mod definitions;
+mod guard;
 mod node_agent;
 mod repo;
+mod secrets;
 mod server;
 mod volume;
 
@@ -14,7 +16,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     Outcome,
-    args::{Args, Command, NodeAgent, Repo, Volume},
+    args::{Args, Command, NodeAgent, Repo, Secrets, Volume},
     output,
     place::Place,
 };
@@ -49,6 +51,14 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
         Command::Install(install) => runtime.block_on(definitions::install(&shared, &install)),
         Command::NodeAgent(NodeAgent::Server(agent)) => runtime.block_on(node_agent::serve(*agent)),
         Command::Server(server) => runtime.block_on(server::serve(*server)),
+        Command::Secrets(Secrets::Seal { input, target, config }) => {
+            secrets::seal(&shared, &input, target.as_deref(), config.as_deref())
+        }
+        Command::Secrets(Secrets::Open { file, key }) => secrets::open(&shared, &file, key.as_deref()),
+        Command::Secrets(Secrets::Check { paths, staged, config }) => {
+            let what = if staged { guard::What::Staged } else { guard::What::Paths(paths) };
+            guard::check(&shared, &what, config.as_deref())
+        }
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "trysail", &mut script);

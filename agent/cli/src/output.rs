@@ -123,6 +123,11 @@ impl PathText {
         let (path, path_bytes) = lossless(if path.is_empty() { b"." } else { path });
         Self { path, path_bytes }
     }
+
+    /// The text for a terminal.
+    pub(crate) fn shown(&self) -> String {
+        self::path(self.path.as_bytes())
+    }
 }
 
 /// Bytes as text, for JSON, which escapes control characters itself; where they are not UTF-8, with replacement characters, and in base64.

@@ -50,7 +50,8 @@ pub(crate) enum IfAbsent<'a> {
     Init(&'a Recipients),
 }
 
-fn home(variable: &str, below_home: &str) -> Result<std::path::PathBuf> {
+/// A directory of the user: that of a variable of XDG, else one below the home directory.
+pub(crate) fn home(variable: &str, below_home: &str) -> Result<std::path::PathBuf> {
     if let Some(directory) = std::env::var_os(variable).filter(|d| Path::new(d).is_absolute()) {
         return Ok(directory.into());
     }

@@ -8,6 +8,7 @@ mod machine;
 mod places;
 mod refusals;
 mod requests;
+mod secrets;
 mod server;
 mod small_disks;
 mod terminal;
