@@ -59,7 +59,7 @@ pub(super) fn check(shared: &Shared, what: &What, config: Option<&Path>) -> Resu
         }
     }
     match shared.output {
-        Format::Json => output::json(&desk.told)?,
+        Format::Json | Format::Yaml => output::value(shared.output, &desk.told)?,
         Format::Table => {
             for told in &desk.told {
                 output::line(&format!("{}:{}: {}", told.path.shown(), told.line, told.what))?;

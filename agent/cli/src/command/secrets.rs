@@ -100,7 +100,7 @@ struct Told {
 fn tell(shared: &Shared, target: &Path, changed: bool) -> Result<()> {
     let file = output::path(target.as_os_str().as_encoded_bytes());
     match shared.output {
-        Output::Json => output::json(&Told { file, changed }),
+        format @ (Output::Json | Output::Yaml) => output::value(format, &Told { file, changed }),
         Output::Table => output::line(&format!("{}  {file}", if changed { "sealed   " } else { "unchanged" })),
     }
 }
@@ -177,10 +177,10 @@ pub(super) fn open(shared: &Shared, file: &Path, key: Option<&str>) -> Result<Ou
     let context = || format!("{}: {key}", file.display());
     let value = reference.value_in(&opened).map_err(anyhow::Error::msg).with_context(context)?;
     match (shared.output, &value) {
-        (Output::Json, Value::Text(text)) => output::json(&text.as_str())?,
-        (Output::Json, Value::Bool(value)) => output::json(value)?,
-        (Output::Json, Value::Int(value)) => output::json(value)?,
-        (Output::Json, Value::Float(value)) => output::json(value)?,
+        (format @ (Output::Json | Output::Yaml), Value::Text(text)) => output::value(format, &text.as_str())?,
+        (format @ (Output::Json | Output::Yaml), Value::Bool(value)) => output::value(format, value)?,
+        (format @ (Output::Json | Output::Yaml), Value::Int(value)) => output::value(format, value)?,
+        (format @ (Output::Json | Output::Yaml), Value::Float(value)) => output::value(format, value)?,
         _ => output::bytes(&[value.bytes().as_slice(), b"\n"].concat())?,
     }
     Ok(Outcome::Done)
