@@ -10,7 +10,7 @@ use crate::{
     document::{self, Document, Format, Leaf, METADATA, Step, keys, shown},
     metadata::Metadata,
     reference,
-    rules::{Rule, Rules},
+    rules::{RULES, Rule, Rules},
     value::Value,
 };
 
@@ -56,7 +56,9 @@ impl<'r> Guard<'r> {
 
     /// What must not be committed of a file, by its path below the directory of `.sops.yaml`; line by line.
     pub fn check(&self, path: &str, bytes: &[u8]) -> Vec<Finding> {
-        let rule = self.rules.rule(path).filter(|rule| rule.names_files());
+        // The usual pattern for sealed files, `\.sops\.yaml$`, matches the rules themselves.
+        let is_rules = path.rsplit('/').next() == Some(RULES);
+        let rule = self.rules.rule(path).filter(|rule| rule.names_files() && !is_rules);
         let Ok(text) = std::str::from_utf8(bytes) else {
             return rule.map(not_sealed).into_iter().collect();
         };

@@ -12,6 +12,9 @@ use crate::{
     policy::{Fields, Policy, Selection},
 };
 
+/// The name of the file that holds them. Source: sops.
+pub const RULES: &str = ".sops.yaml";
+
 /// How a rule for all files is called.
 const WITHOUT_PATTERN: &str = "the rule without path_regex";
 

@@ -196,6 +196,12 @@ fn fifteen_clean_files_pass() {
 }
 
 #[test]
+fn the_rules_are_not_what_they_want_sealed() {
+    assert_eq!(check(".sops.yaml", "creation_rules: []\n"), []);
+    assert_eq!(check("app/.sops.yaml", "creation_rules: []\n"), []);
+}
+
+#[test]
 fn without_rules_secrets_and_keys_are_found_still() {
     let rules = Rules::default();
     let findings = Guard::new(&rules).check("a.yaml", b"kind: Secret\ndata: {a: YQ==}\n");

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use trysail_sops::{
     Error, Format, Identities, Opened, Policy, Rules, Sealed, Value, file, guard::Guard, reference::Reference,
+    rules::RULES,
 };
 
 use crate::{
@@ -20,9 +21,6 @@ use crate::{
     output,
     place::home,
 };
-
-/// The name of the rules' file. Source: sops.
-const RULES: &str = ".sops.yaml";
 
 /// Bytes of a file that is read: Secrets of Kubernetes have a megabyte at most.
 pub(super) const FILE_MAX: u64 = 64 << 20;
