@@ -59,6 +59,15 @@ pub struct Volume {
     pub reclaim_policy: String,
 }
 
+/// A volume of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodVolume {
+    /// Its name within the pod.
+    pub name: String,
+    /// The claim that it is, in the pod's namespace.
+    pub claim: Option<String>,
+}
+
 /// What is in an archive.
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
@@ -68,6 +77,8 @@ pub struct Contents {
     pub volumes: BTreeMap<String, Volume>,
     /// The volume of each bound claim, by namespace and name.
     pub claims: BTreeMap<(String, String), String>,
+    /// The volumes of each pod, by its namespace and name.
+    pub pods: BTreeMap<(String, String), Vec<PodVolume>>,
     /// Objects that cannot be understood.
     pub report: Report,
 }
@@ -107,6 +118,11 @@ impl Contents {
                 let name = text(&object["spec"]["volumeName"]);
                 if let Some(namespace) = item.namespace.clone().filter(|_| !name.is_empty()) {
                     self.claims.insert((namespace, item.name.clone()), name.to_owned());
+                }
+            }
+            resource::PODS => {
+                if let Some(namespace) = item.namespace.clone() {
+                    self.pods.insert((namespace, item.name.clone()), pod_volumes(&object));
                 }
             }
             _ => {}
@@ -149,6 +165,14 @@ pub(super) fn parsed(stored: &StoredItem) -> Result<Value, String> {
         return Err("it does not say of which kind it is".to_owned());
     }
     Ok(object)
+}
+
+fn pod_volumes(pod: &Value) -> Vec<PodVolume> {
+    let volume = |volume: &Value| PodVolume {
+        name: text(&volume["name"]).to_owned(),
+        claim: volume["persistentVolumeClaim"]["claimName"].as_str().map(str::to_owned),
+    };
+    list(&pod["spec"]["volumes"]).iter().map(volume).collect()
 }
 
 fn volume(object: &Value) -> Volume {
