@@ -16,7 +16,7 @@ mod leader;
 mod location;
 pub mod log;
 mod metrics;
-mod node;
+pub mod node;
 mod patch;
 mod repository;
 mod schedule;

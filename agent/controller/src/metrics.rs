@@ -30,7 +30,7 @@ type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
 type Histograms = Family<Labels<1>, Histogram, fn() -> Histogram>;
 
 /// Upper bounds of durations in seconds: 1 minute to 4 hours. Source: Velero pkg/metrics/metrics.go.
-const DURATION_BUCKETS: [f64; 9] = [60.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0, 14400.0];
+pub(crate) const DURATION_BUCKETS: [f64; 9] = [60.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0, 14400.0];
 
 /// Counters with the label `schedule`, without `_total`, and their help.
 const OF_SCHEDULES: [(&str, &str); 17] = [
@@ -143,7 +143,7 @@ impl Metrics {
         let trysail = registry.sub_registry_with_prefix("trysail");
         let condition = metrics.location_condition.clone();
         trysail.register("location_condition", "1 for each thing that is to be said of a location", condition);
-        trysail.register("reconcile_errors", "Reconciliations that failed", metrics.reconcile_errors.clone());
+        metrics.register_errors(trysail);
         let saved = "When a claim was last saved, in seconds since 1970";
         trysail.register("volume_last_successful_timestamp_seconds", saved, metrics.volume_last_successful.clone());
         let left = "Volumes that the last backup left out or could not save";
@@ -295,6 +295,11 @@ impl Metrics {
     /// The time between two backups of a schedule.
     pub(crate) fn interval(&self, name: &str, seconds: i64) {
         self.expected_interval.get_or_create(&schedule(name)).set(seconds);
+    }
+
+    /// Tells the reconciliations that failed in another registry too.
+    pub(crate) fn register_errors(&self, registry: &mut Registry) {
+        registry.register("reconcile_errors", "Reconciliations that failed", self.reconcile_errors.clone());
     }
 
     /// One reconciliation that failed.

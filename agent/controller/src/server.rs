@@ -42,8 +42,9 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     let election = Election::new(api, LEASE, &settings.identity);
     let address = settings.metrics_address;
     let context = Arc::new(Context::new(client, settings, Metrics::new()));
+    let told = Arc::clone(&context);
     let ended = tokio::select! {
-        ended = http::serve(address, Arc::clone(&context)) => ended,
+        ended = http::serve(address, move || told.metrics.text()) => ended,
         () = lead(&election, &context) => Ok(()),
         () = stop => Ok(()),
     };
@@ -52,7 +53,8 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     ended
 }
 
-async fn client(settings: &Settings) -> Result<Client> {
+/// A client of the API server that the settings name.
+pub(crate) async fn client(settings: &Settings) -> Result<Client> {
     let none = |error: &dyn std::error::Error| Error::NoKubernetes(error.to_string());
     let options = KubeConfigOptions { context: settings.kube_context.clone(), ..KubeConfigOptions::default() };
     let config = match &settings.kubeconfig {

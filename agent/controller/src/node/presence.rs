@@ -19,6 +19,9 @@ use crate::{Error, Result, context::Context};
 /// Pause between renewals: rare, since each is a write of etcd.
 pub(super) const PERIOD: Duration = Duration::from_secs(30);
 
+/// Pause before a renewal that failed is tried again.
+pub(super) const RETRY: Duration = Duration::from_secs(5);
+
 /// How old a renewal may be while its agent counts as alive: some renewals that failed, and clocks that are a minute apart.
 const AGE_MAX: SignedDuration = SignedDuration::from_mins(2);
 
