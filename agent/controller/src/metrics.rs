@@ -1,6 +1,6 @@
 //! Every series that the server tells, with names, types and labels of Velero's, so that its dashboards and alerts go on.
 //!
-//! Source of the names: Velero pkg/metrics/metrics.go. Gauges of Backups are computed from the objects again and again, so
+//! Source of the names: Velero `pkg/metrics/metrics.go`. Gauges of Backups are computed from the objects again and again, so
 //! they outlive a restart; counters begin at zero. `velero_backup_last_status` is the status of the last backup that ended,
 //! where Velero's own says 1 whatever happened.
 
@@ -29,7 +29,7 @@ type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
 type Histograms = Family<Labels<1>, Histogram, fn() -> Histogram>;
 
-/// Upper bounds of durations in seconds: 1 minute to 4 hours. Source: Velero pkg/metrics/metrics.go.
+/// Upper bounds of durations in seconds: 1 minute to 4 hours. Source: Velero `pkg/metrics/metrics.go`.
 pub(crate) const DURATION_BUCKETS: [f64; 9] = [60.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0, 14400.0];
 
 /// Counters with the label `schedule`, without `_total`, and their help.

@@ -28,7 +28,7 @@ use crate::{
 /// Name of the Lease.
 const LEASE: &str = "trysail-server";
 
-/// How often what follows from all objects is counted. Source: Velero pkg/controller/backup_controller.go.
+/// How often what follows from all objects is counted. Source: Velero `pkg/controller/backup_controller.go`.
 const COUNT_PERIOD: Duration = Duration::from_mins(1);
 
 /// Serves until `stop` resolves, or an error that time does not heal.

@@ -1,6 +1,6 @@
 //! Names of the objects of a location, below its prefix. Names and nothing else.
 //!
-//! Source: Velero pkg/persistence/object_store_layout.go.
+//! Source: Velero `pkg/persistence/object_store_layout.go`.
 
 use trysail_api::download_request::DownloadTargetKind;
 use trysail_repository::store::Key;
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn every_file_lies_where_velero_looks_for_it() {
         let found: Vec<String> = DownloadTargetKind::ALL.iter().map(|kind| download(*kind, "b1")).collect();
-        expect_test::expect![[r#"
+        expect_test::expect![[r"
             backups/b1/b1-logs.gz
             backups/b1/b1.tar.gz
             backups/b1/b1-volumesnapshots.json.gz
@@ -91,7 +91,7 @@ mod tests {
             backups/b1/b1-csi-volumesnapshots.json.gz
             backups/b1/b1-csi-volumesnapshotcontents.json.gz
             backups/b1/b1-volumeinfo.json.gz
-            restores/b1/b1-volumeinfo.json.gz"#]]
+            restores/b1/b1-volumeinfo.json.gz"]]
         .assert_eq(&found.join("\n"));
     }
 }
