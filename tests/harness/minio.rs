@@ -85,6 +85,16 @@ impl Minio {
         Ok(answer.split(' ').nth(1) == Some("200"))
     }
 
+    /// Stops it where it stands: it takes connections and answers nothing.
+    pub fn pause(&self) -> Result<()> {
+        self.program.pause()
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) -> Result<()> {
+        self.program.resume()
+    }
+
     /// `http://address:port`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)

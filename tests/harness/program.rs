@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Lines at the end of a log that an error quotes.
 const QUOTED_LINES: usize = 15;
@@ -38,6 +39,21 @@ impl Program {
             .spawn()
             .with_context(|| format!("start {name}"))?;
         Ok(Self { name: name.to_owned(), process, log: log.to_owned() })
+    }
+
+    /// Stops it where it stands, until it is resumed.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let id = Pid::from_child(&self.process);
+        kill_process(id, signal).with_context(|| format!("signal {}", self.name))
     }
 
     /// An error with the end of its log if it runs no more.

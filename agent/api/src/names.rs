@@ -120,6 +120,10 @@ pub mod own {
     pub const EXCLUDE: &str = "trysail.io/exclude";
     /// On `PodVolumeBackups`: the keys for this volume, sealed for the node agent.
     pub const TASK_KEYS: &str = "trysail.io/task-keys";
+    /// On `PodVolumeBackups`: what could not be saved file by file, as JSON.
+    pub const PROBLEMS: &str = "trysail.io/problems";
+    /// On the Lease of a node agent: for whom its task keys are encrypted.
+    pub const RECIPIENT: &str = "trysail.io/recipient";
 }
 
 /// Finalizers.

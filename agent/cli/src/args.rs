@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
-pub(crate) use server::{LogFormat, Server};
+pub(crate) use server::{LogFormat, Server, Uploader};
 
 /// Backups of volumes that people can trust.
 #[derive(Debug, Parser)]

@@ -29,7 +29,7 @@ use crate::{
     location, patch,
 };
 
-/// How long a URL and its request live, in seconds. Source: Velero pkg/controller/download_request_controller.go.
+/// How long a URL and its request live, in seconds. Source: Velero `pkg/controller/download_request_controller.go`.
 const LIFE_SECONDS: u32 = 600;
 
 /// Pause before a request is tried again whose Backup or location was not there: they may come.
@@ -123,7 +123,7 @@ fn answer(request: &DownloadRequest, url: Option<String>, now: Timestamp) -> Val
 mod tests {
     use super::*;
 
-    fn request(status: Value) -> DownloadRequest {
+    fn request(status: &Value) -> DownloadRequest {
         serde_json::from_value(json!({
             "apiVersion": "velero.io/v1", "kind": "DownloadRequest", "metadata": { "name": "b1-x" },
             "spec": { "target": { "kind": "BackupLog", "name": "b1" } }, "status": status,
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_request_is_answered_and_deleted_with_its_url() {
         let now: Timestamp = "2026-11-21T06:00:00Z".parse().unwrap();
-        let at = |status: Value| decide(&request(status), now);
+        let at = |status: Value| decide(&request(&status), now);
         let processed = |end: &str| json!({ "phase": "Processed", "downloadURL": "u", "expiration": end });
         assert_eq!(at(Value::Null), Step::Answer);
         assert_eq!(at(processed("2026-11-21T06:10:00Z")), Step::Keep(SignedDuration::from_mins(10)));
@@ -146,8 +146,8 @@ mod tests {
     #[test]
     fn a_request_that_cannot_be_answered_is_given_an_end_and_no_second_one() {
         let now: Timestamp = "2026-11-21T06:00:00Z".parse().unwrap();
-        let first = answer(&request(Value::Null), None, now);
+        let first = answer(&request(&Value::Null), None, now);
         assert_eq!(first, json!({ "expiration": "2026-11-21T06:10:00Z" }));
-        assert_eq!(answer(&request(first), None, now), Value::Null);
+        assert_eq!(answer(&request(&first), None, now), Value::Null);
     }
 }

@@ -46,6 +46,71 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The repository of a namespace failed.
+    #[error("repository {name}: {source}")]
+    Repository {
+        /// Name of the BackupRepository.
+        name: String,
+        /// Why.
+        source: Box<trysail_repository::Error>,
+    },
+    /// The repository of a namespace is another installation's.
+    #[error(
+        "RepositoryForeign: {name} is signed by root key {found}, and its location trusts {pinned}: it is another \
+         installation's, or was replaced; give it another prefix, or annotate the location with trysail.io/root-key={found} \
+         if that is meant"
+    )]
+    RepositoryForeign {
+        /// Name of the BackupRepository.
+        name: String,
+        /// The root key that is trusted.
+        pinned: String,
+        /// The root key that signs it.
+        found: String,
+    },
+    /// This cluster has not the keys of a repository.
+    #[error(
+        "RepositoryKeyMissing: the keys of {name} (root key {root}) are not in Secret trysail-keys: it can be read with the \
+         identity, but nothing can be written; take them over with `trysail repo adopt --identity FILE`"
+    )]
+    RepositoryKeyMissing {
+        /// Name of the BackupRepository, or of the location.
+        name: String,
+        /// The root key.
+        root: String,
+    },
+    /// An object of the cluster holds what it cannot.
+    #[error("{what}: {reason}")]
+    Object {
+        /// Which object, and what part of it.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The objects of a backup cannot be collected, or not be put into its archive.
+    #[error("{}", .source.sentence())]
+    Collect {
+        /// Name of the Backup.
+        backup: String,
+        /// Why.
+        source: trysail_cluster::Error,
+    },
+    /// A file of a backup cannot be made.
+    #[error("{what} of backup {backup}: {reason}")]
+    Make {
+        /// Name of the Backup.
+        backup: String,
+        /// Which file.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A backup of that name lies in the location already.
+    #[error("backup already exists in object storage")]
+    BackupExists {
+        /// Name of the Backup.
+        backup: String,
+    },
     /// An address cannot be listened on.
     #[error("listen on {address}: {source}")]
     Listen {
@@ -75,7 +140,26 @@ impl Error {
             Self::NoKubernetes(_) | Self::Location { .. } | Self::Listen { .. } => Class::Invalid,
             Self::Bucket { source, .. } => trysail_repository::Error::Store(source.clone()).class(),
             Self::Record { .. } => Class::Corrupt,
+            Self::Repository { source, .. } => source.class(),
+            Self::RepositoryForeign { .. } | Self::Object { .. } => Class::Invalid,
+            Self::RepositoryKeyMissing { .. } => Class::Denied,
+            Self::Collect { source, .. } => class_of(source.class()),
+            Self::Make { .. } => Class::Bug,
+            Self::BackupExists { .. } => Class::Invalid,
         }
+    }
+}
+
+/// The word of another crate for what can be done.
+fn class_of(class: trysail_cluster::Class) -> Class {
+    use trysail_cluster::Class as Other;
+    match class {
+        Other::Transient => Class::Transient,
+        Other::Denied => Class::Denied,
+        Other::Missing => Class::Missing,
+        Other::Invalid => Class::Invalid,
+        Other::Corrupt => Class::Corrupt,
+        Other::Bug => Class::Bug,
     }
 }
 

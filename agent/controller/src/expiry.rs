@@ -2,7 +2,7 @@
 //!
 //! A Backup is looked at when it changes and at the moment at which it expires; nothing is polled.
 //!
-//! Source: Velero pkg/controller/gc_controller.go, but for one rule: the newest completed Backup of a Schedule that still
+//! Source: Velero `pkg/controller/gc_controller.go`, but for one rule: the newest completed Backup of a Schedule that still
 //! exists is kept beyond its time, so that a schedule that fails unseen does not delete the last copy.
 
 use std::{sync::Arc, time::Duration};
@@ -184,7 +184,7 @@ async fn merge(context: &Context, name: &str, map: &str, key: &str, value: Optio
     patch::merge::<Backup>(context, name, &json!({ "metadata": { map: { key: value } } })).await
 }
 
-/// The request that `velero backup delete` makes. Source: Velero pkg/backup/delete_helpers.go.
+/// The request that `velero backup delete` makes. Source: Velero `pkg/backup/delete_helpers.go`.
 fn request(backup: &Backup) -> DeleteBackupRequest {
     let name = backup.name_any();
     let mut request = DeleteBackupRequest::new("", DeleteBackupRequestSpec { backup_name: name.clone() });

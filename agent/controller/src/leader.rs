@@ -106,9 +106,8 @@ impl Election {
                         since = renewed;
                         break;
                     }
-                    Ok(Ok(None)) => return,
+                    Ok(Ok(None)) | Err(_) => return,
                     Ok(Err(error)) => tracing::warn!(%error, lease = self.name, "The Lease could not be renewed"),
-                    Err(_) => return,
                 }
                 if timeout_at(since + DEADLINE, sleep(RETRY)).await.is_err() {
                     return;
@@ -188,7 +187,7 @@ mod tests {
         let mut theirs = lease("b");
         theirs.spec.as_mut().unwrap().lease_duration_seconds = Some(120);
         assert_eq!(decide(Some(&theirs), "a", Duration::from_secs(119)), Claim::Wait);
-        assert_eq!(decide(Some(&theirs), "a", Duration::from_secs(120)), Claim::Take);
+        assert_eq!(decide(Some(&theirs), "a", Duration::from_mins(2)), Claim::Take);
     }
 
     #[test]

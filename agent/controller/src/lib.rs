@@ -3,6 +3,7 @@
 //! Each has the same four steps: gather (read), decide (pure, takes the time), act (write elsewhere), report (write the
 //! status). [`server::run`] starts them on the one replica that holds the Lease. Nothing here parses arguments or prints.
 
+mod backup;
 mod bucket;
 mod condition;
 mod context;
@@ -15,11 +16,14 @@ mod leader;
 mod location;
 pub mod log;
 mod metrics;
+pub mod node;
 mod patch;
+mod repository;
 mod schedule;
 pub mod server;
 mod server_status_request;
 pub mod settings;
 mod sync;
+mod task_keys;
 
 pub use error::{Error, Result};

@@ -122,7 +122,8 @@ where
     }
 }
 
-fn written(format: Format, line: Map<String, Value>) -> String {
+/// One line, without its end.
+pub(crate) fn written(format: Format, line: Map<String, Value>) -> String {
     match format {
         Format::Json => Value::Object(line).to_string(),
         Format::Text => {

@@ -1,6 +1,6 @@
 //! Every series that the server tells, with names, types and labels of Velero's, so that its dashboards and alerts go on.
 //!
-//! Source of the names: Velero pkg/metrics/metrics.go. Gauges of Backups are computed from the objects again and again, so
+//! Source of the names: Velero `pkg/metrics/metrics.go`. Gauges of Backups are computed from the objects again and again, so
 //! they outlive a restart; counters begin at zero. `velero_backup_last_status` is the status of the last backup that ended,
 //! where Velero's own says 1 whatever happened.
 
@@ -16,9 +16,11 @@ use prometheus_client::{
 };
 use trysail_api::{
     backup::{Backup, BackupPhase},
-    names::label,
+    names::{annotation, label},
+    pod_volume_backup::PodVolumeBackup,
     restore::Restore,
     schedule::Schedule,
+    transfer::TransferPhase,
 };
 use trysail_repository::Class;
 
@@ -27,8 +29,8 @@ type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
 type Histograms = Family<Labels<1>, Histogram, fn() -> Histogram>;
 
-/// Upper bounds of durations in seconds: 1 minute to 4 hours. Source: Velero pkg/metrics/metrics.go.
-const DURATION_BUCKETS: [f64; 9] = [60.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0, 14400.0];
+/// Upper bounds of durations in seconds: 1 minute to 4 hours. Source: Velero `pkg/metrics/metrics.go`.
+pub(crate) const DURATION_BUCKETS: [f64; 9] = [60.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0, 14400.0];
 
 /// Counters with the label `schedule`, without `_total`, and their help.
 const OF_SCHEDULES: [(&str, &str); 17] = [
@@ -68,7 +70,25 @@ pub(crate) struct Metrics {
     location_status: Gauges<1>,
     location_condition: Gauges<2>,
     reconcile_errors: Counters<2>,
+    volume_last_successful: Gauges<2>,
+    volumes_not_saved: Gauges<1>,
     schedules: Mutex<BTreeSet<String>>,
+}
+
+/// How a backup ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct BackupEnd {
+    pub(crate) phase: BackupPhase,
+    /// How long it took.
+    pub(crate) seconds: f64,
+    /// Objects that are stored.
+    pub(crate) items: usize,
+    pub(crate) errors: usize,
+    pub(crate) warnings: usize,
+    /// Size of the archive.
+    pub(crate) archive_bytes: usize,
+    /// Volumes that are not saved, for whatever reason.
+    pub(crate) volumes_not_saved: usize,
 }
 
 fn schedule(name: &str) -> Labels<1> {
@@ -115,13 +135,19 @@ impl Metrics {
             backup_duration,
             location_condition: Gauges::default(),
             reconcile_errors: Counters::default(),
+            volume_last_successful: Gauges::default(),
+            volumes_not_saved: Gauges::default(),
             schedules: Mutex::default(),
             registry: Registry::default(),
         };
         let trysail = registry.sub_registry_with_prefix("trysail");
         let condition = metrics.location_condition.clone();
         trysail.register("location_condition", "1 for each thing that is to be said of a location", condition);
-        trysail.register("reconcile_errors", "Reconciliations that failed", metrics.reconcile_errors.clone());
+        metrics.register_errors(trysail);
+        let saved = "When a claim was last saved, in seconds since 1970";
+        trysail.register("volume_last_successful_timestamp_seconds", saved, metrics.volume_last_successful.clone());
+        let left = "Volumes that the last backup left out or could not save";
+        trysail.register("backup_volumes_not_saved", left, metrics.volumes_not_saved.clone());
         metrics.add_schedule("");
         Self { registry, ..metrics }
     }
@@ -162,6 +188,7 @@ impl Metrics {
             &self.backup_items_errors,
             &self.backup_tarball_bytes,
             &self.expected_interval,
+            &self.volumes_not_saved,
         ];
         for gauges in gauges {
             gauges.remove(&schedule(name));
@@ -190,6 +217,60 @@ impl Metrics {
         }
     }
 
+    /// When each claim was last saved. Claims of which nothing is kept any more vanish.
+    pub(crate) fn count_volumes(&self, volumes: &[PodVolumeBackup]) {
+        self.volume_last_successful.clear();
+        for volume in volumes {
+            let claim = volume.metadata.annotations.as_ref().and_then(|all| all.get(annotation::PVC_NAME));
+            let status = volume.status.as_ref().filter(|status| status.phase == Some(TransferPhase::Completed));
+            let ended = status.and_then(|status| status.completion_timestamp);
+            let (Some(claim), Some(ended)) = (claim, ended) else { continue };
+            let namespace = volume.spec.pod.namespace.clone().unwrap_or_default();
+            let gauge =
+                self.volume_last_successful.get_or_create(&[("claim", claim.clone()), ("namespace", namespace)]);
+            gauge.set(gauge.get().max(ended.timestamp().as_second()));
+        }
+    }
+
+    /// A backup that was started.
+    pub(crate) fn backup_started(&self, of_schedule: &str) {
+        self.increase("backup_attempt", of_schedule);
+    }
+
+    /// A backup that asked for what cannot be.
+    pub(crate) fn backup_refused(&self, of_schedule: &str) {
+        self.increase("backup_validation_failure", of_schedule);
+    }
+
+    /// A backup that ended.
+    pub(crate) fn backup_ended(&self, of_schedule: &str, end: &BackupEnd) {
+        self.increase(
+            match end.phase {
+                BackupPhase::Completed => "backup_success",
+                BackupPhase::PartiallyFailed => "backup_partial_failure",
+                _ => "backup_failure",
+            },
+            of_schedule,
+        );
+        if end.warnings > 0 {
+            self.increase("backup_warning", of_schedule);
+        }
+        let set = |gauges: &Gauges<1>, number: usize| {
+            gauges.get_or_create(&schedule(of_schedule)).set(i64::try_from(number).unwrap_or(i64::MAX));
+        };
+        set(&self.backup_items_total, end.items);
+        set(&self.backup_items_errors, end.errors);
+        set(&self.backup_tarball_bytes, end.archive_bytes);
+        set(&self.volumes_not_saved, end.volumes_not_saved);
+        self.backup_duration.get_or_create(&schedule(of_schedule)).observe(end.seconds);
+    }
+
+    fn increase(&self, counter: &str, of_schedule: &str) {
+        if let Some(counters) = self.of_schedules.get(counter) {
+            counters.get_or_create(&schedule(of_schedule)).inc();
+        }
+    }
+
     /// Whether a location can be used, and what is to be said of it.
     pub(crate) fn location(&self, name: &str, is_available: bool, before: &[&str], reasons: &[&str]) {
         let status = self.location_status.get_or_create(&[("backup_location_name", name.to_owned())]).clone();
@@ -214,6 +295,11 @@ impl Metrics {
     /// The time between two backups of a schedule.
     pub(crate) fn interval(&self, name: &str, seconds: i64) {
         self.expected_interval.get_or_create(&schedule(name)).set(seconds);
+    }
+
+    /// Tells the reconciliations that failed in another registry too.
+    pub(crate) fn register_errors(&self, registry: &mut Registry) {
+        registry.register("reconcile_errors", "Reconciliations that failed", self.reconcile_errors.clone());
     }
 
     /// One reconciliation that failed.
@@ -299,6 +385,67 @@ mod tests {
                 "velero_backup_last_successful_timestamp{schedule=\"nightly\"} 1793498400",
             ],
         );
+    }
+
+    #[test]
+    fn a_backup_that_ended_is_counted_once_and_measured() {
+        let metrics = Metrics::new();
+        metrics.backup_started("");
+        let end = BackupEnd {
+            phase: BackupPhase::PartiallyFailed,
+            seconds: 11.0,
+            items: 27,
+            errors: 2,
+            warnings: 3,
+            archive_bytes: 10_077,
+            volumes_not_saved: 1,
+        };
+        metrics.backup_ended("", &end);
+        let told =
+            ["attempt_total", "partial_failure_total", "success_total", "warning_total", "items_total", "items_errors"];
+        let found: Vec<String> =
+            told.iter().flat_map(|name| series(&metrics, &format!("velero_backup_{name}"))).collect();
+        let expected = [
+            "velero_backup_attempt_total{schedule=\"\"} 1",
+            "velero_backup_partial_failure_total{schedule=\"\"} 1",
+            "velero_backup_success_total{schedule=\"\"} 0",
+            "velero_backup_warning_total{schedule=\"\"} 1",
+            "velero_backup_items_total{schedule=\"\"} 27",
+            "velero_backup_items_errors{schedule=\"\"} 2",
+        ];
+        assert_eq!(found, expected);
+        let sums =
+            [series(&metrics, "backup_duration_seconds_sum"), series(&metrics, "backup_duration_seconds_bucket")];
+        assert_eq!((sums[0].len(), sums[1].len()), (1, DURATION_BUCKETS.len() + 1));
+        assert_eq!(series(&metrics, "tarball"), ["velero_backup_tarball_size_bytes{schedule=\"\"} 10077"]);
+        assert_eq!(series(&metrics, "not_saved"), ["trysail_backup_volumes_not_saved{schedule=\"\"} 1"]);
+    }
+
+    #[test]
+    fn the_last_success_of_a_claim_is_that_of_its_newest_snapshot() {
+        let volume = |phase: &str, at: &str| -> PodVolumeBackup {
+            serde_json::from_value(json!({
+                "apiVersion": "velero.io/v1", "kind": "PodVolumeBackup",
+                "metadata": { "name": "v", "annotations": { "velero.io/pvc-name": "data" } },
+                "spec": {
+                    "node": "n", "pod": { "namespace": "app" }, "volume": "v", "backupStorageLocation": "default",
+                    "repoIdentifier": "",
+                },
+                "status": { "phase": phase, "completionTimestamp": at },
+            }))
+            .unwrap()
+        };
+        let metrics = Metrics::new();
+        metrics.count_volumes(&[
+            volume("Completed", "2026-11-02T02:00:00Z"),
+            volume("Completed", "2026-11-01T02:00:00Z"),
+            volume("Failed", "2026-11-03T02:00:00Z"),
+        ]);
+        let name = "trysail_volume_last_successful_timestamp_seconds";
+        let expected = format!("{name}{{claim=\"data\",namespace=\"app\"}} 1793584800");
+        assert_eq!(series(&metrics, "volume_last"), [expected]);
+        metrics.count_volumes(&[]);
+        assert_eq!(series(&metrics, "volume_last"), Vec::<String>::new());
     }
 
     #[test]

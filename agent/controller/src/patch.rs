@@ -2,13 +2,18 @@
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
-    Resource,
+    Api, Resource,
     api::{Patch, PatchParams},
+    core::{ApiResource, DynamicObject},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Error, Result, context::Context, error::unless};
+use crate::{
+    Error, Result,
+    context::Context,
+    error::{code, unless},
+};
 
 /// Merges fields into an object (`null` removes one). An object that is gone needs none.
 pub(crate) async fn merge<K>(context: &Context, name: &str, fields: &Value) -> Result<()>
@@ -17,4 +22,30 @@ where
 {
     let done = context.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(fields)).await;
     unless(&[404], done).map_err(Error::kubernetes(format!("patch {} {name}", K::kind(&()))))
+}
+
+/// Merges fields into an object that may not be what its kind says; the object as it is then, or none where it is gone.
+pub(crate) async fn merge_untyped<K>(context: &Context, name: &str, fields: &Value) -> Result<Option<DynamicObject>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let kind = ApiResource::erase::<K>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &context.settings.namespace, &kind);
+    match api.patch(name, &PatchParams::default(), &Patch::Merge(fields)).await {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if code(&error) == Some(404) => Ok(None),
+        Err(error) => Err(Error::kubernetes(format!("patch {} {name}", K::kind(&())))(error)),
+    }
+}
+
+/// The same, where the fields name the `resourceVersion` that they were decided on. False where the object has changed since, or is
+/// gone.
+pub(crate) async fn merge_if_unchanged<K>(context: &Context, name: &str, fields: &Value) -> Result<bool>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    match context.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(fields)).await {
+        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(false),
+        other => other.map(|_| true).map_err(Error::kubernetes(format!("patch {} {name}", K::kind(&())))),
+    }
 }

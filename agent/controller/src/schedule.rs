@@ -77,7 +77,7 @@ async fn act(schedule: &Schedule, step: &Step, context: &Context) -> Result<()> 
 
 /// The Backup that a Schedule makes at a time: the same that `velero backup create --from-schedule` makes.
 ///
-/// Source: Velero pkg/builder/backup_builder.go, `FromSchedule`.
+/// Source: Velero `pkg/builder/backup_builder.go`, `FromSchedule`.
 fn backup(schedule: &Schedule, at: Timestamp) -> Backup {
     let template = &schedule.spec.template;
     let name = schedule.name_any();

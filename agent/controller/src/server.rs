@@ -9,11 +9,12 @@ use kube::{
 };
 use tokio::time::{MissedTickBehavior, interval};
 use trysail_api::{
-    backup::Backup, backup_storage_location::BackupStorageLocation, restore::Restore, schedule::Schedule,
+    backup::Backup, backup_storage_location::BackupStorageLocation, pod_volume_backup::PodVolumeBackup,
+    restore::Restore, schedule::Schedule,
 };
 
 use crate::{
-    Error, Result,
+    Error, Result, backup,
     context::Context,
     download_request, expiry, http,
     leader::Election,
@@ -27,7 +28,7 @@ use crate::{
 /// Name of the Lease.
 const LEASE: &str = "trysail-server";
 
-/// How often what follows from all objects is counted. Source: Velero pkg/controller/backup_controller.go.
+/// How often what follows from all objects is counted. Source: Velero `pkg/controller/backup_controller.go`.
 const COUNT_PERIOD: Duration = Duration::from_mins(1);
 
 /// Serves until `stop` resolves, or an error that time does not heal.
@@ -41,8 +42,9 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     let election = Election::new(api, LEASE, &settings.identity);
     let address = settings.metrics_address;
     let context = Arc::new(Context::new(client, settings, Metrics::new()));
+    let told = Arc::clone(&context);
     let ended = tokio::select! {
-        ended = http::serve(address, Arc::clone(&context)) => ended,
+        ended = http::serve(address, move || told.metrics.text()) => ended,
         () = lead(&election, &context) => Ok(()),
         () = stop => Ok(()),
     };
@@ -51,7 +53,8 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     ended
 }
 
-async fn client(settings: &Settings) -> Result<Client> {
+/// A client of the API server that the settings name.
+pub(crate) async fn client(settings: &Settings) -> Result<Client> {
     let none = |error: &dyn std::error::Error| Error::NoKubernetes(error.to_string());
     let options = KubeConfigOptions { context: settings.kube_context.clone(), ..KubeConfigOptions::default() };
     let config = match &settings.kubeconfig {
@@ -88,6 +91,7 @@ async fn act(context: &Arc<Context>) {
         location::run(own()),
         sync::run(own()),
         schedule::run(own()),
+        backup::run(own()),
         expiry::run(own()),
         download_request::run(own()),
         server_status_request::run(own()),
@@ -112,6 +116,8 @@ async fn count_once(context: &Context) -> Result<()> {
     let restores: Vec<Restore> = context.list("").await?;
     let schedules: Vec<Schedule> = context.list("").await?;
     context.metrics.count(&backups, &restores, &schedules);
+    let volumes: Vec<PodVolumeBackup> = context.list("").await?;
+    context.metrics.count_volumes(&volumes);
     let locations: Vec<BackupStorageLocation> = context.list("").await?;
     location::forget(&locations, context);
     Ok(())

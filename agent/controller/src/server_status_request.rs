@@ -24,7 +24,7 @@ use crate::{
     settings::SERVER_VERSION,
 };
 
-/// How long an answer stays. Source: Velero pkg/controller/server_status_request_controller.go.
+/// How long an answer stays. Source: Velero `pkg/controller/server_status_request_controller.go`.
 const STAYS: SignedDuration = SignedDuration::from_mins(1);
 
 /// What `velero plugin get` shows: built in, under the names of the plugins that they stand for.
@@ -86,7 +86,7 @@ fn decide(request: &ServerStatusRequest, now: Timestamp) -> Step {
 mod tests {
     use super::*;
 
-    fn request(status: Value) -> ServerStatusRequest {
+    fn request(status: &Value) -> ServerStatusRequest {
         serde_json::from_value(json!({
             "apiVersion": "velero.io/v1", "kind": "ServerStatusRequest",
             "metadata": { "name": "velero-cli-x" }, "spec": {}, "status": status,
@@ -97,9 +97,9 @@ mod tests {
     #[test]
     fn a_request_is_answered_kept_for_a_minute_and_deleted() {
         let now: Timestamp = "2026-11-21T06:00:59Z".parse().unwrap();
-        let Step::Answer(answer) = decide(&request(json!({ "phase": "New" })), now) else { panic!("not answered") };
+        let Step::Answer(answer) = decide(&request(&json!({ "phase": "New" })), now) else { panic!("not answered") };
         assert_eq!(answer["serverVersion"], SERVER_VERSION);
-        let answered = |at: &str| decide(&request(json!({ "phase": "Processed", "processedTimestamp": at })), now);
+        let answered = |at: &str| decide(&request(&json!({ "phase": "Processed", "processedTimestamp": at })), now);
         assert_eq!(answered("2026-11-21T06:00:00Z"), Step::Keep(SignedDuration::from_secs(1)));
         assert_eq!(answered("2026-11-21T05:59:59Z"), Step::Delete);
     }

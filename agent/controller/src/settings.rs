@@ -1,8 +1,8 @@
 //! The server's settings: numbers and names, checked; no flag, file or client is known here.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use trysail_api::names;
+use trysail_api::{duration::Duration as Span, names, transfer::UploaderType};
 
 /// How often a location is looked at. Source: Velero `--store-validation-frequency`.
 pub const VALIDATION_FREQUENCY: Duration = Duration::from_mins(1);
@@ -35,6 +35,8 @@ pub struct Settings {
     pub keep_newest: bool,
     /// Controllers that do not run, by Velero's names.
     pub disabled: Vec<String>,
+    /// What Backups get.
+    pub backups: BackupSettings,
     /// The file with credentials of locations that name no Secret.
     pub credentials_file: Option<PathBuf>,
     /// The file that says where the API server is; else what the environment says.
@@ -56,6 +58,7 @@ impl Settings {
             skip_immediately: false,
             keep_newest: true,
             disabled: Vec::new(),
+            backups: BackupSettings::default(),
             credentials_file: None,
             kubeconfig: None,
             kube_context: None,
@@ -65,5 +68,44 @@ impl Settings {
     /// Whether a controller runs.
     pub(crate) fn runs(&self, controller: &str) -> bool {
         !self.disabled.iter().any(|disabled| disabled == controller)
+    }
+}
+
+/// What a Backup gets that does not say it, and what is the same for all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupSettings {
+    /// How long a Backup is kept. Source: Velero `--default-backup-ttl`.
+    pub ttl: Span,
+    /// How long a Backup waits for operations of plugins, of which we have none. Source: `--default-item-operation-timeout`.
+    pub item_operation_timeout: Span,
+    /// How long a change of an object may take, for who reads it. Source: `--resource-timeout`.
+    pub resource_timeout: Span,
+    /// How long the volumes of a Backup may take together. Source: `--fs-backup-timeout`.
+    pub volumes_timeout: Span,
+    /// Backups that run at once. Source: `--concurrent-backups`.
+    pub at_once: NonZeroUsize,
+    /// Whether the files of all volumes are read. Where nobody says, a claim is saved unless somebody opted out.
+    pub all_volumes: Option<bool>,
+    /// Whether data of CSI snapshots would be moved. Source: `--default-snapshot-move-data`.
+    pub move_snapshots: bool,
+    /// The directory in which new repositories lie. Source: `--uploader-type`.
+    pub uploader: UploaderType,
+    /// Directories of nodes below which node agents can read volumes that are directories of the node.
+    pub host_paths: Vec<PathBuf>,
+}
+
+impl Default for BackupSettings {
+    fn default() -> Self {
+        Self {
+            ttl: Span::from_hours(720),
+            item_operation_timeout: Span::from_hours(4),
+            resource_timeout: Span::from_nanoseconds(600_000_000_000),
+            volumes_timeout: Span::from_hours(4),
+            at_once: NonZeroUsize::MIN,
+            all_volumes: None,
+            move_snapshots: false,
+            uploader: UploaderType::Kopia,
+            host_paths: Vec::new(),
+        }
     }
 }

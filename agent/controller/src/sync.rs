@@ -1,6 +1,6 @@
 //! Takes over Backups that others stored in a location, and drops those that are no longer there.
 //!
-//! Source: Velero pkg/controller/backup_sync_controller.go. PodVolumeBackups are made before their Backup, so that one that
+//! Source: Velero `pkg/controller/backup_sync_controller.go`. PodVolumeBackups are made before their Backup, so that one that
 //! stops in between leaves nothing out: they get their Backup's UID afterwards, and those without one are looked for.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};

@@ -49,6 +49,13 @@ impl Keys {
         Ok(keys)
     }
 
+    /// New keys of another repository whose `repo.json` the same root key signs.
+    pub fn with_new_domain(&self) -> Result<Self, getrandom::Error> {
+        let mut domain = Zeroizing::new([0; 32]);
+        getrandom::fill(domain.as_mut())?;
+        Ok(Self { root: self.root.clone(), domain, epoch: 1 })
+    }
+
     /// These keys, for tests that must not depend on chance.
     pub fn from_parts(root: [u8; 32], domain: [u8; 32]) -> Self {
         Self { root: Zeroizing::new(root), domain: Zeroizing::new(domain), epoch: 1 }
@@ -132,7 +139,51 @@ pub struct TaskKeys {
     pub signer: Signer,
 }
 
+/// Task keys on their way to whoever writes the volume.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HandedOver {
+    dedup: Zeroizing<String>,
+    gear: u64,
+    index: Zeroizing<String>,
+    part: Zeroizing<String>,
+    state: Zeroizing<String>,
+    signer: Zeroizing<String>,
+}
+
 impl TaskKeys {
+    /// The JSON in which they are handed over. It holds secrets: whoever sends it encrypts it.
+    pub fn to_json(&self) -> Zeroizing<Vec<u8>> {
+        let text = |key: &[u8; 32]| Zeroizing::new(hex::encode(key));
+        let json = HandedOver {
+            dedup: text(&self.dedup),
+            gear: self.gear,
+            index: text(&self.index.0),
+            part: text(&self.part.0),
+            state: text(&self.state.0),
+            signer: text(&Zeroizing::new(self.signer.0.to_bytes())),
+        };
+        Zeroizing::new(serde_json::to_vec(&json).expect("texts and a number are JSON"))
+    }
+
+    /// The keys in that JSON.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, NotKeys> {
+        let json: HandedOver = serde_json::from_slice(bytes).map_err(|_| NotKeys)?;
+        let key = |text: &str| {
+            let mut key = Zeroizing::new([0; 32]);
+            hex::decode_to_slice(text.as_bytes(), key.as_mut()).map_err(|_| NotKeys)?;
+            Ok(key)
+        };
+        Ok(Self {
+            dedup: key(&json.dedup)?,
+            gear: json.gear,
+            index: SealKey(key(&json.index)?),
+            part: SealKey(key(&json.part)?),
+            state: StateKey(key(&json.state)?),
+            signer: Signer(SigningKey::from_bytes(&*key(&json.signer)?)),
+        })
+    }
+
     /// What opens the volume's file tables, and nothing else.
     pub fn table_identity(&self) -> Result<Identity, seal::Error> {
         Ok(Identity::of_state(&self.state)?.0)
@@ -248,5 +299,22 @@ mod tests {
         let shown = format!("{:?} {:?} {:?}", keys(), task.index, task.signer);
         assert!(!shown.contains(&"01".repeat(16)) && !shown.contains(&"02".repeat(16)), "{shown}");
         assert_eq!(Keys::from_json(b"{}").err(), Some(NotKeys));
+    }
+
+    #[test]
+    fn task_keys_survive_their_json() {
+        let task = keys().for_volume(&VolumeName::new("v").expect("a name"));
+        let json = task.to_json();
+        let back = TaskKeys::from_json(&json).expect("its own JSON");
+        assert_eq!(*back.to_json(), *json);
+        assert_eq!((back.frame_id(&[3; 32]), back.signer.public()), (task.frame_id(&[3; 32]), task.signer.public()));
+        assert_eq!(TaskKeys::from_json(&keys().to_json()).err(), Some(NotKeys));
+    }
+
+    #[test]
+    fn repositories_of_one_root_key_share_nothing_else() {
+        let other = keys().with_new_domain().expect("random bytes");
+        assert_eq!(other.root().public(), keys().root().public());
+        assert_ne!(other.signer().public(), keys().signer().public());
     }
 }

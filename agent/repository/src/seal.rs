@@ -136,6 +136,14 @@ impl Identity {
         Ok(Self { keys: keys.into_iter().map(Arc::from).collect(), given: true })
     }
 
+    /// A new X25519 identity that nobody keeps, and its recipient.
+    pub fn ephemeral() -> (Self, Recipient) {
+        let key = age::x25519::Identity::generate();
+        let recipient = key.to_public();
+        let recipient = Recipient { text: recipient.to_string(), key: Arc::new(recipient) };
+        (Self { keys: vec![Arc::new(key)], given: true }, recipient)
+    }
+
     pub(crate) fn of_state(key: &StateKey) -> Result<(Self, age::x25519::Identity), Error> {
         let hrp = bech32::Hrp::parse_unchecked("age-secret-key-");
         let text = bech32::encode::<bech32::Bech32>(hrp, key.0.as_ref())

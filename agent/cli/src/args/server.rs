@@ -1,12 +1,12 @@
 //! Flags of `server`: those of Velero's server, so that its charts start ours. What a flag does is not known here.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum, parser::ValueSource};
 use trysail_api::duration::Duration;
 
 /// Flags of Velero's servers 1.13 and 1.18 that change nothing here: others serve what they are about, or nothing does.
-const WITHOUT_EFFECT: [&str; 38] = [
+const WITHOUT_EFFECT: [&str; 30] = [
     "add_dir_header",
     "alsologtostderr",
     "alsologtostderrthreshold",
@@ -15,16 +15,10 @@ const WITHOUT_EFFECT: [&str; 38] = [
     "client-page-size",
     "client-qps",
     "colorized",
-    "concurrent-backups",
-    "default-backup-ttl",
-    "default-item-operation-timeout",
     "default-repo-maintain-frequency",
-    "default-snapshot-move-data",
     "default-volume-snapshot-locations",
-    "default-volumes-to-fs-backup",
     "disable-informer-cache",
     "features",
-    "fs-backup-timeout",
     "garbage-collection-frequency",
     "global-backup-volume-policies-configmap",
     "item-block-worker-count",
@@ -38,22 +32,18 @@ const WITHOUT_EFFECT: [&str; 38] = [
     "plugin-dir",
     "profiler-address",
     "repo-maintenance-job-configmap",
-    "resource-timeout",
     "restore-resource-priorities",
     "stderrthreshold",
     "terminating-resource-timeout",
-    "uploader-type",
     "vmodule",
     "volume-group-snapshot-label-key",
 ];
 
 /// Those of them that need no value.
-const SWITCHES: [&str; 8] = [
+const SWITCHES: [&str; 6] = [
     "add_dir_header",
     "alsologtostderr",
     "colorized",
-    "default-snapshot-move-data",
-    "default-volumes-to-fs-backup",
     "disable-informer-cache",
     "legacy_stderr_threshold_behavior",
     "logtostderr",
@@ -85,6 +75,8 @@ pub(crate) struct Server {
     /// Delete also the last completed backup of a schedule when its time is over.
     #[arg(long)]
     pub(crate) expire_last_backup: bool,
+    #[command(flatten)]
+    pub(crate) backups: Backups,
     /// Controllers that do not run, with commas between.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub(crate) disable_controllers: Vec<String>,
@@ -102,6 +94,46 @@ pub(crate) struct Server {
     pub(crate) kubecontext: Option<String>,
     #[command(flatten)]
     pub(crate) without_effect: WithoutEffect,
+}
+
+/// What Backups get that do not say it.
+#[derive(Debug, Args)]
+pub(crate) struct Backups {
+    /// How long a backup is kept.
+    #[arg(long, default_value = "720h", value_name = "DURATION")]
+    pub(crate) default_backup_ttl: Duration,
+    /// How long the volumes of a backup may take together.
+    #[arg(long, default_value = "4h", value_name = "DURATION")]
+    pub(crate) fs_backup_timeout: Duration,
+    /// Read all volumes but those that pods exclude (true), or those alone that pods name (false). Where this is not said, every
+    /// claim is saved unless somebody opted out.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) default_volumes_to_fs_backup: Option<bool>,
+    /// Backups that run at once.
+    #[arg(long, default_value = "1", value_name = "NUMBER")]
+    pub(crate) concurrent_backups: NonZeroUsize,
+    /// The directory in which new repositories lie.
+    #[arg(long, value_enum, default_value = "kopia", value_name = "NAME")]
+    pub(crate) uploader_type: Uploader,
+    /// How long operations of plugins would be waited for; it is written into backups for others.
+    #[arg(long, default_value = "4h", value_name = "DURATION", hide = true)]
+    pub(crate) default_item_operation_timeout: Duration,
+    /// How long a change of an object would be waited for; it is written into backups for others.
+    #[arg(long, default_value = "10m0s", value_name = "DURATION", hide = true)]
+    pub(crate) resource_timeout: Duration,
+    /// Whether data of CSI snapshots would be moved; it is written into backups for others.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set, hide = true)]
+    pub(crate) default_snapshot_move_data: bool,
+    /// Directory of nodes below which node agents can read volumes that are directories of the node; may be given again.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) host_path: Vec<PathBuf>,
+}
+
+/// Velero's words for the directories of repositories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Uploader {
+    Kopia,
+    Restic,
 }
 
 /// How log lines are written.

@@ -4,12 +4,15 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
-use trysail_api::duration;
-use trysail_controller::{log, server, settings::Settings};
+use trysail_api::{duration, transfer::UploaderType};
+use trysail_controller::{
+    log, server,
+    settings::{BackupSettings, Settings},
+};
 
 use crate::{
     Outcome,
-    args::{LogFormat, Server},
+    args::{LogFormat, Server, Uploader},
 };
 
 /// Controllers that `--restore-only` turns off. Source: Velero pkg/cmd/server/server.go.
@@ -61,11 +64,30 @@ fn settings(server: Server, env: impl Fn(&str) -> Option<String>) -> Result<Sett
         skip_immediately: server.schedule_skip_immediately,
         keep_newest: !server.expire_last_backup,
         disabled,
+        backups: BackupSettings {
+            ttl: spelt(&server.backups.default_backup_ttl),
+            item_operation_timeout: spelt(&server.backups.default_item_operation_timeout),
+            resource_timeout: spelt(&server.backups.resource_timeout),
+            volumes_timeout: spelt(&server.backups.fs_backup_timeout),
+            at_once: server.backups.concurrent_backups,
+            all_volumes: server.backups.default_volumes_to_fs_backup,
+            move_snapshots: server.backups.default_snapshot_move_data,
+            uploader: match server.backups.uploader_type {
+                Uploader::Kopia => UploaderType::Kopia,
+                Uploader::Restic => UploaderType::Restic,
+            },
+            host_paths: server.backups.host_path,
+        },
         credentials_file: env("AWS_SHARED_CREDENTIALS_FILE").map(Into::into),
         kubeconfig: server.kubeconfig,
         kube_context: server.kubecontext,
         ..Settings::new(server.namespace, identity, metrics_address)
     })
+}
+
+/// A span as Go spells it: so it comes into objects.
+fn spelt(duration: &duration::Duration) -> duration::Duration {
+    duration::Duration::from_nanoseconds(duration.nanoseconds())
 }
 
 /// A span that is not negative; a negative one is none.
@@ -110,9 +132,7 @@ mod tests {
             "--restore-only=false",
             "--log-format=text",
         ]);
-        let ignored =
-            ["default-backup-ttl", "default-volumes-to-fs-backup", "features", "fs-backup-timeout", "uploader-type"];
-        assert_eq!(given.without_effect.0, ignored);
+        assert_eq!(given.without_effect.0, ["features"]);
         let settings = settings(given, |name| (name == "POD_NAME").then(|| "velero-0".to_owned())).unwrap();
         let base = Settings::new(
             "velero".to_owned(),
@@ -122,6 +142,7 @@ mod tests {
         let expected = Settings {
             validation_frequency: Duration::from_secs(30),
             disabled: vec!["gc".to_owned(), "backup-sync".to_owned()],
+            backups: BackupSettings { all_volumes: Some(true), ..BackupSettings::default() },
             ..base
         };
         assert_eq!(settings, expected);

@@ -62,7 +62,7 @@ fn nothing_is_installed_without_a_word_that_it_is_a_dry_run() {
 fn results_can_be_read_as_yaml_too() {
     let machine = Machine::new();
     machine.write_source();
-    machine.back_up(&["volume", "backup", "src"]);
+    machine.back_up(&["src"]);
     let yaml = machine.succeed(&["repo", "stats", "-o", "yaml"]);
     let read: Value = serde_saphyr::from_str(&yaml).expect("YAML");
     assert_eq!(read, machine.json(&["repo", "stats"]));

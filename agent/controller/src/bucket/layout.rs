@@ -1,6 +1,6 @@
 //! Names of the objects of a location, below its prefix. Names and nothing else.
 //!
-//! Source: Velero pkg/persistence/object_store_layout.go.
+//! Source: Velero `pkg/persistence/object_store_layout.go`.
 
 use trysail_api::download_request::DownloadTargetKind;
 use trysail_repository::store::Key;
@@ -16,9 +16,29 @@ pub(crate) fn backup_record(backup: &str) -> String {
     format!("{BACKUPS}{backup}/velero-backup.json")
 }
 
+/// All that lies of a backup.
+pub(crate) fn backup_directory(backup: &str) -> String {
+    format!("{BACKUPS}{backup}/")
+}
+
+/// A file of a backup, by what follows the backup's name in its own.
+pub(crate) fn backup_file(backup: &str, rest: &str) -> String {
+    format!("{BACKUPS}{backup}/{backup}{rest}")
+}
+
 /// The PodVolumeBackups of a backup, as JSON in gzip.
 pub(crate) fn pod_volume_backups(backup: &str) -> String {
     format!("{BACKUPS}{backup}/{backup}-podvolumebackups.json.gz")
+}
+
+/// What the record of a backup is called in documents that are older than Velero's layout; there it is JSON in gzip.
+pub(crate) fn backup_record_by_its_former_name(backup: &str) -> String {
+    format!("{BACKUPS}{backup}/{backup}-backup.json.gz")
+}
+
+/// Sizes and hashes of a backup's objects, and its snapshots.
+pub(crate) fn backup_inventory(backup: &str) -> String {
+    format!("{BACKUPS}{backup}/{backup}-trysail.json")
 }
 
 /// The file that a DownloadRequest asks for; `name` is that of the backup or restore.
@@ -57,7 +77,7 @@ mod tests {
     #[test]
     fn every_file_lies_where_velero_looks_for_it() {
         let found: Vec<String> = DownloadTargetKind::ALL.iter().map(|kind| download(*kind, "b1")).collect();
-        expect_test::expect![[r#"
+        expect_test::expect![[r"
             backups/b1/b1-logs.gz
             backups/b1/b1.tar.gz
             backups/b1/b1-volumesnapshots.json.gz
@@ -71,7 +91,7 @@ mod tests {
             backups/b1/b1-csi-volumesnapshots.json.gz
             backups/b1/b1-csi-volumesnapshotcontents.json.gz
             backups/b1/b1-volumeinfo.json.gz
-            restores/b1/b1-volumeinfo.json.gz"#]]
+            restores/b1/b1-volumeinfo.json.gz"]]
         .assert_eq(&found.join("\n"));
     }
 }

@@ -123,6 +123,15 @@ impl Place {
     }
 }
 
+/// The address of a location's store, as its config says it, or as AWS calls the one of the region.
+///
+/// Source of the latter: Velero pkg/repository/config/aws.go.
+pub(crate) fn endpoint(location: &BackupStorageLocation) -> String {
+    let config = Config::read(location.spec.config.as_ref()).unwrap_or_default();
+    let region = config.region.as_deref().unwrap_or(DEFAULT_REGION);
+    config.endpoint.map_or_else(|| format!("s3-{region}.amazonaws.com"), |url| url.trim_end_matches('/').to_owned())
+}
+
 fn settings(spec: &BackupStorageLocationSpec, config: &Config, credentials: Credentials) -> S3Settings {
     S3Settings {
         bucket: spec.object_storage.bucket.clone(),

@@ -113,7 +113,7 @@ fn broken(error: &StoreError) -> Condition {
 
 /// Velero's rule and Velero's words: its server, which may share the bucket, would say the same.
 ///
-/// Source: Velero pkg/persistence/object_store.go, `IsValid`.
+/// Source: Velero `pkg/persistence/object_store.go`, `IsValid`.
 fn foreign(sight: &Sight) -> Option<Condition> {
     let foreign: Vec<&str> =
         sight.directories.iter().map(String::as_str).filter(|name| !DIRECTORIES.contains(name)).collect();

@@ -3,7 +3,7 @@
 //! A Backup is due once a time named by the schedule has passed since the last one, or since the Schedule was made. So there
 //! is none at once, and one after a time in which nobody served, however many times were missed.
 //!
-//! Source: Velero pkg/controller/schedule_controller.go.
+//! Source: Velero `pkg/controller/schedule_controller.go`.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;

@@ -12,7 +12,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn schedule(spec: Value) -> Schedule {
+fn schedule(spec: &Value) -> Schedule {
     serde_json::from_value(json!({
         "apiVersion": "velero.io/v1", "kind": "Schedule",
         "metadata": {
@@ -26,7 +26,7 @@ fn schedule(spec: Value) -> Schedule {
 }
 
 fn daily() -> Schedule {
-    schedule(json!({ "schedule": "0 2 * * *", "template": {} }))
+    schedule(&json!({ "schedule": "0 2 * * *", "template": {} }))
 }
 
 /// Writes the status that a step says, as the API server would hold it.
@@ -69,8 +69,8 @@ fn simulate(mut schedule: Schedule, from: &str, until: &str) -> String {
 #[test]
 fn ten_days_of_a_daily_schedule_make_a_backup_each_day_but_where_the_clock_leaves_its_time_out() {
     // Clocks in Berlin go from 2 to 3 o'clock on 29 March 2026, so that day has no 02:30.
-    let berlin = schedule(json!({ "schedule": "CRON_TZ=Europe/Berlin 30 2 * * *", "template": {} }));
-    expect![[r#"
+    let berlin = schedule(&json!({ "schedule": "CRON_TZ=Europe/Berlin 30 2 * * *", "template": {} }));
+    expect![[r"
         2026-03-23T12:00:00Z daily-20260323120000
         2026-03-24T01:30:00.05Z daily-20260324013000
         2026-03-25T01:30:00.05Z daily-20260325013000
@@ -82,9 +82,9 @@ fn ten_days_of_a_daily_schedule_make_a_backup_each_day_but_where_the_clock_leave
         2026-04-01T00:30:00.05Z daily-20260401003000
         2026-04-02T00:30:00.05Z daily-20260402003000
         10 looks
-    "#]]
+    "]]
     .assert_eq(&simulate(berlin, "2026-03-23T12:00:00Z", "2026-04-02T12:00:00Z"));
-    expect![[r#"
+    expect![[r"
         2026-03-23T12:00:00Z daily-20260323120000
         2026-03-24T02:00:00.05Z daily-20260324020000
         2026-03-25T02:00:00.05Z daily-20260325020000
@@ -96,7 +96,7 @@ fn ten_days_of_a_daily_schedule_make_a_backup_each_day_but_where_the_clock_leave
         2026-03-31T02:00:00.05Z daily-20260331020000
         2026-04-01T02:00:00.05Z daily-20260401020000
         10 looks
-    "#]]
+    "]]
     .assert_eq(&simulate(daily(), "2026-03-23T12:00:00Z", "2026-04-01T12:00:00Z"));
 }
 
@@ -114,7 +114,7 @@ fn a_new_schedule_makes_nothing_before_its_first_time() {
 
 #[test]
 fn a_schedule_that_cannot_be_says_so_in_velero_s_words_and_makes_nothing() {
-    let bad = schedule(json!({ "schedule": "not a cron", "template": {} }));
+    let bad = schedule(&json!({ "schedule": "not a cron", "template": {} }));
     let step = decide(&bad, &[], false, at("2026-05-20T10:00:00Z"));
     let expected = Step {
         phase: Some(SchedulePhase::FailedValidation),
@@ -130,7 +130,7 @@ fn a_schedule_that_cannot_be_says_so_in_velero_s_words_and_makes_nothing() {
 
 #[test]
 fn a_paused_schedule_makes_nothing_and_changes_nothing() {
-    let paused = schedule(json!({ "schedule": "0 2 * * *", "template": {}, "paused": true }));
+    let paused = schedule(&json!({ "schedule": "0 2 * * *", "template": {}, "paused": true }));
     let step = decide(&paused, &[], false, at("2026-05-20T10:00:00Z"));
     assert_eq!((&step, fields(&paused, &step)), (&Step::default(), json!({})));
 }
@@ -153,7 +153,7 @@ fn a_backup_whose_note_was_lost_is_not_made_again() {
 
 #[test]
 fn skip_immediately_passes_over_one_time_and_once_more_after_a_pause() {
-    let mut schedule = schedule(json!({ "schedule": "@every 24h", "template": {}, "skipImmediately": true }));
+    let mut schedule = schedule(&json!({ "schedule": "@every 24h", "template": {}, "skipImmediately": true }));
     let first = decide(&schedule, &[], false, at("2026-03-25T12:00:00Z"));
     assert_eq!((first.make, first.last_skipped), (None, Some(time(at("2026-03-25T12:00:00Z")))));
     apply(&mut schedule, &first);
@@ -181,8 +181,8 @@ fn a_time_zone_and_a_jitter_of_the_annotations_count() {
 #[test]
 fn the_backup_of_a_schedule_is_the_one_that_the_command_line_makes() {
     let template = json!({ "includedNamespaces": ["shop"], "ttl": "72h", "metadata": {} });
-    let owned = schedule(json!({ "schedule": "0 2 * * *", "template": template, "useOwnerReferencesInBackup": true }));
-    let made = serde_json::to_value(backup(&owned, at("2026-03-21T02:00:00.05Z"))).unwrap();
+    let mine = schedule(&json!({ "schedule": "0 2 * * *", "template": template, "useOwnerReferencesInBackup": true }));
+    let made = serde_json::to_value(backup(&mine, at("2026-03-21T02:00:00.05Z"))).unwrap();
     let owner = json!({
         "apiVersion": "velero.io/v1", "kind": "Schedule", "name": "daily", "uid": "u-1", "controller": true,
     });

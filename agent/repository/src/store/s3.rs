@@ -115,6 +115,24 @@ impl S3 {
         })
     }
 
+    /// The part of this store below a directory (`a/b`), through the same connections and with the same counts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where the directory is not made of key parts.
+    pub fn below(&self, directory: &str) -> Result<Self> {
+        let invalid = || Error::new(ErrorKind::Invalid, directory, "the directory is not made of key parts");
+        let directory = Key::parse(directory).ok_or_else(invalid)?;
+        Ok(Self {
+            bucket: self.bucket.clone(),
+            client: self.client.clone(),
+            prefix: format!("{}{directory}/", self.prefix),
+            counts: Arc::clone(&self.counts),
+            no_condition: AtomicBool::new(self.no_condition.load(Ordering::Relaxed)),
+            clock_difference: Mutex::new(self.clock_difference()),
+            clock_error: self.clock_error,
+        })
+    }
+
     /// Signs as if our clock were ahead (or, negative, behind) by that much.
     #[cfg(feature = "testing")]
     #[must_use]
