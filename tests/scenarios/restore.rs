@@ -64,7 +64,9 @@ fn get(installation: &Installation, namespace: &str, kind: &str, name: &str) -> 
 
 /// What an object is beside what a cluster writes into it.
 fn content(mut object: Value) -> Value {
-    for key in ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "ownerReferences", "namespace"] {
+    for key in
+        ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "ownerReferences", "namespace"]
+    {
         object["metadata"].as_object_mut().map(|metadata| metadata.remove(key));
     }
     object.as_object_mut().map(|object| object.remove("status"));
@@ -80,7 +82,10 @@ fn objects_of_a_stock_backup_come_back_under_another_name_and_its_volumes_are_to
     take_over(&mut installation, "b1", &golden)?;
     let ended = restore(&installation, "r1", &["--namespace-mappings", "app1:app1r"])?;
     let status = &ended["status"];
-    assert_eq!((&status["phase"], &status["errors"], status.get("warnings")), (&json!("PartiallyFailed"), &json!(2), None));
+    assert_eq!(
+        (&status["phase"], &status["errors"], status.get("warnings")),
+        (&json!("PartiallyFailed"), &json!(2), None)
+    );
     let secret = content(get(&installation, "app1r", "secret", "token")?);
     let labels = json!({ "app": "web", "velero.io/backup-name": "b1", "velero.io/restore-name": "r1" });
     assert_eq!((&secret["metadata"]["labels"], &secret["data"]), (&labels, &json!({ "password": "aHVudGVyMg==" })));
@@ -96,7 +101,8 @@ fn objects_of_a_stock_backup_come_back_under_another_name_and_its_volumes_are_to
     let pods = installation.api.kubectl().get(&["pods", "-n", "app1r"])?;
     assert_eq!(pods["items"].as_array().map(Vec::len), Some(1));
     // The list is the recorded one, but for the certificates that the new namespace has of its own cluster.
-    let mut expected: Value = serde_json::from_str(&fs::read_to_string(golden.join("bucket/r1-plain/restore-r1-resource-list.json"))?)?;
+    let mut expected: Value =
+        serde_json::from_str(&fs::read_to_string(golden.join("bucket/r1-plain/restore-r1-resource-list.json"))?)?;
     expected["v1/ConfigMap"] = json!(["app1r/kube-root-ca.crt(skipped)", "app1r/settings(created)"]);
     assert_eq!(stored(&installation, "r1", "restore-r1-resource-list.json.gz")?, expected);
     let results = stored(&installation, "r1", "restore-r1-results.gz")?;
@@ -109,7 +115,10 @@ fn objects_of_a_stock_backup_come_back_under_another_name_and_its_volumes_are_to
     for tool in [Tool::Velero118, Tool::Velero113] {
         let stock = |arguments: &[&str]| velero(tool, installation.api.kubeconfig(), arguments);
         let described = stock(&["restore", "describe", "r1", "--details"])?;
-        assert!(described.contains("PartiallyFailed") && described.contains("    - app1r/web-59d45d4f88-757s7(created)"), "{described}");
+        assert!(
+            described.contains("PartiallyFailed") && described.contains("    - app1r/web-59d45d4f88-757s7(created)"),
+            "{described}"
+        );
         assert!(described.contains(NO_FILES), "{described}");
         let log = stock(&["restore", "logs", "r1"])?;
         assert!(log.contains("msg=\"starting restore\"") && log.contains("restore=velero/r1"), "{log}");
@@ -125,7 +134,8 @@ fn restoring_twice_changes_nothing_and_existing_objects_follow_the_policy() -> R
     let Some(golden) = golden() else { return Ok(()) };
     let mut installation = Installation::start()?;
     take_over(&mut installation, "server-1.13.0-b1", &golden)?;
-    let without = ["--exclude-resources", "pods,replicasets.apps,deployments.apps,endpoints,endpointslices.discovery.k8s.io"];
+    let without =
+        ["--exclude-resources", "pods,replicasets.apps,deployments.apps,endpoints,endpointslices.discovery.k8s.io"];
     let ended = restore(&installation, "first", &without)?;
     assert_eq!((&ended["status"]["phase"], ended["status"].get("errors")), (&json!("Completed"), None));
     let kinds = "configmaps,secrets,serviceaccounts,services,persistentvolumeclaims";
@@ -137,7 +147,16 @@ fn restoring_twice_changes_nothing_and_existing_objects_follow_the_policy() -> R
     assert_eq!((&ended["status"]["phase"], &ended["status"]["warnings"]), (&json!("Completed"), &json!(1)));
     assert_eq!(all(&installation)?, before);
     let changed = json!({ "data": { "colour": "red", "new": "x" } }).to_string();
-    installation.api.kubectl().run(&["patch", "configmap", "settings", "-n", "app1", "--type=merge", "-p", &changed])?;
+    installation.api.kubectl().run(&[
+        "patch",
+        "configmap",
+        "settings",
+        "-n",
+        "app1",
+        "--type=merge",
+        "-p",
+        &changed,
+    ])?;
     restore(&installation, "third", &without)?;
     let results = stored(&installation, "third", "restore-third-results.gz")?;
     let kept = "could not restore, ConfigMap:settings already exists. \
@@ -166,7 +185,11 @@ fn a_restore_of_what_is_not_there_says_so_and_a_deleted_one_leaves_no_files() ->
         })
     };
     let rows = [
-        ("missing", json!({ "backupName": "nosuch" }), "Error retrieving backup: backup.velero.io \"nosuch\" not found"),
+        (
+            "missing",
+            json!({ "backupName": "nosuch" }),
+            "Error retrieving backup: backup.velero.io \"nosuch\" not found",
+        ),
         ("none", json!({ "scheduleName": "daily" }), "No completed backups found for schedule"),
         (
             "unreadable",
@@ -216,7 +239,8 @@ fn objects_are_changed_on_their_way_and_what_gives_rights_is_withheld() -> Resul
     let rules = "version: v1\nresourceModifierRules:\n- conditions: {groupResource: configmaps, resourceNameRegex: ^settings$}\n  \
                  mergePatches:\n  - patchData: '{\"data\": {\"colour\": \"green\"}}'\n";
     installation.apply(&map("rules", json!({}), json!({ "rules": rules })))?;
-    let arguments = ["--include-resources", "configmaps,persistentvolumeclaims", "--resource-modifier-configmap", "rules"];
+    let arguments =
+        ["--include-resources", "configmaps,persistentvolumeclaims", "--resource-modifier-configmap", "rules"];
     let ended = restore(&installation, "r1", &arguments)?;
     assert_eq!(ended["status"]["phase"], "Completed");
     assert_eq!(get(&installation, "app1", "pvc", "data")?["spec"]["storageClassName"], "fast");

@@ -43,7 +43,7 @@ use crate::{
     run_log::RunLog,
 };
 use archive::{Archive, Seal};
-use decide::{Checked, Source, Step, World, check, fields, needs_identity, step};
+use decide::{Source, Step, World, check, fields, needs_identity, step};
 use run::Run;
 
 /// Restores that run at once, as with Velero; others wait for their turn.
@@ -111,7 +111,7 @@ async fn take(restore: Restore, context: &Context) -> Result<()> {
         written = json!({ "status": { "phase": RestorePhase::Failed, "failureReason": reason, "completionTimestamp": Time::new(now()) } });
     }
     patch::merge::<Restore>(context, &restore.name_any(), &written).await?;
-    let (Ok(source), Some((archive, identity))) = (checked.source, opened) else {
+    let (Ok(source), Some(archive)) = (checked.source, opened) else {
         tracing::warn!(restore = restore.name_any(), "A restore asks for what cannot be");
         context.metrics.restore_refused(&schedule);
         return Ok(());
@@ -132,7 +132,6 @@ async fn take(restore: Restore, context: &Context) -> Result<()> {
         allows_unsigned: says(own::ALLOW_UNSIGNED),
         spec: checked.spec,
         source: *source,
-        identity,
         modifiers: modifiers.ok().flatten(),
         mappings,
         wait,
@@ -153,11 +152,7 @@ fn began(restore: &Restore, is_resumed: bool) -> jiff::Timestamp {
 }
 
 /// Opens the archive; the inner error says why it cannot be.
-async fn open(
-    restore: &Restore,
-    source: &Source,
-    context: &Context,
-) -> Result<std::result::Result<(Archive, Option<Identity>), String>> {
+async fn open(restore: &Restore, source: &Source, context: &Context) -> Result<std::result::Result<Archive, String>> {
     let backup = source.backup.name_any();
     let place = Place::open(&source.location, context).await?;
     let Some(archive) = Archive::find(place, &backup).await? else {
@@ -168,11 +163,11 @@ async fn open(
         Err(problem) => return Ok(Err(problem)),
     };
     if archive.seal().await? == Seal::Open {
-        return Ok(Ok((archive.prepared(None).await?, identity)));
+        return archive.prepared(None).await.map(Ok);
     }
     let Some(identity) = identity else { return Ok(Err(needs_identity(&backup, "the Restore names no identity"))) };
     Ok(match archive.prepared(Some(&identity)).await {
-        Ok(archive) => Ok((archive, Some(identity))),
+        Ok(archive) => Ok(archive),
         Err(Error::Record { reason, .. }) => Err(needs_identity(&backup, &reason)),
         Err(error) => return Err(error),
     })

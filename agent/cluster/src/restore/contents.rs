@@ -258,7 +258,7 @@ pub(crate) mod tests {
         let expected = Entry {
             api_version: "v1".to_owned(),
             kind: "Pod".to_owned(),
-            bytes: 226,
+            bytes: 209,
             is_taken: true,
             end: None,
             needs: vec![

@@ -180,7 +180,9 @@ fn merged(found: &Value, wanted: &Value) -> Value {
     for key in ["labels", "annotations"] {
         let Some(pairs) = wanted["metadata"][key].as_object() else { continue };
         if let Some(map) = edit::map(&mut merged, "/metadata", key) {
-            pairs.iter().for_each(|(key, value)| drop(map.entry(key).or_insert_with(|| value.clone())));
+            for (key, value) in pairs {
+                map.entry(key).or_insert_with(|| value.clone());
+            }
         }
     }
     remove(&mut merged, "", &["status"]);

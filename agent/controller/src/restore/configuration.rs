@@ -29,7 +29,8 @@ pub(super) async fn modifiers(
 ) -> Result<std::result::Result<Option<Modifiers>, String>> {
     let Some(reference) = reference else { return Ok(Ok(None)) };
     let namespace = &context.settings.namespace;
-    let problem = |why: String| format!("failed to get resource modifiers configmap {namespace}/{}: {why}", reference.name);
+    let problem =
+        |why: String| format!("failed to get resource modifiers configmap {namespace}/{}: {why}", reference.name);
     let Some(found) = context.get::<ConfigMap>(&reference.name).await? else {
         return Ok(Err(problem("it is not there".to_owned())));
     };

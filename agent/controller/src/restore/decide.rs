@@ -184,7 +184,8 @@ mod tests {
     use super::*;
 
     fn restore(spec: Value, rest: Value) -> Restore {
-        let mut object = json!({ "apiVersion": "velero.io/v1", "kind": "Restore", "metadata": { "name": "r1" }, "spec": spec });
+        let mut object =
+            json!({ "apiVersion": "velero.io/v1", "kind": "Restore", "metadata": { "name": "r1" }, "spec": spec });
         for (key, value) in rest.as_object().into_iter().flatten() {
             object[key] = value.clone();
         }
@@ -223,9 +224,7 @@ mod tests {
         let steps = ["New", "InProgress", "Finalizing", "Completed", "FailedValidation"].map(at);
         assert_eq!(steps, [Step::Begin, Step::GoOn, Step::GoOn, Step::Nothing, Step::Nothing]);
         assert_eq!(step(&restore(json!({}), json!({}))), Step::Begin);
-        let deleted = |finalizers: Value| {
-            json!({ "metadata": { "name": "r1", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": finalizers } })
-        };
+        let deleted = |finalizers: Value| json!({ "metadata": { "name": "r1", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": finalizers } });
         let ends = [json!([]), json!(["restores.velero.io/external-resources-finalizer"])];
         assert_eq!(ends.map(|f| step(&restore(json!({}), deleted(f)))), [Step::Nothing, Step::RemoveFiles]);
     }

@@ -2,9 +2,12 @@
 //!
 //! Source: Velero `internal/hook/wait_exec_hook_handler.go`.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
-use futures::{StreamExt as _, stream};
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use serde_json::json;
@@ -26,14 +29,25 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the commands of all pods.
 pub(super) async fn run(run: &Run<'_>, pods: &[Hooked], until: Instant) -> HookStatus {
-    let each = stream::iter(pods).map(|pod| run_all(run, pod, until)).buffer_unordered(AT_ONCE);
-    each.fold(HookStatus::default(), |sum, one| async move {
-        HookStatus {
-            hooks_attempted: sum.hooks_attempted + one.hooks_attempted,
-            hooks_failed: sum.hooks_failed + one.hooks_failed,
-        }
-    })
-    .await
+    let queue = Mutex::new(pods.iter());
+    let sums = join_all((0..AT_ONCE).map(|_| work_off(run, &queue, until))).await;
+    sums.into_iter().fold(HookStatus::default(), plus)
+}
+
+async fn work_off(run: &Run<'_>, queue: &Mutex<std::slice::Iter<'_, Hooked>>, until: Instant) -> HookStatus {
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let mut sum = HookStatus::default();
+    while let Some(pod) = next() {
+        sum = plus(sum, run_all(run, pod, until).await);
+    }
+    sum
+}
+
+fn plus(one: HookStatus, other: HookStatus) -> HookStatus {
+    HookStatus {
+        hooks_attempted: one.hooks_attempted + other.hooks_attempted,
+        hooks_failed: one.hooks_failed + other.hooks_failed,
+    }
 }
 
 /// Those of one pod, in order, until one fails that stops the others.
@@ -56,7 +70,13 @@ async fn run_all(run: &Run<'_>, hooked: &Hooked, until: Instant) -> HookStatus {
     status
 }
 
-async fn run_one(run: &Run<'_>, hooked: &Hooked, hook: &ExecHook, ready: &PodHook, until: Instant) -> Result<(), String> {
+async fn run_one(
+    run: &Run<'_>,
+    hooked: &Hooked,
+    hook: &ExecHook,
+    ready: &PodHook,
+    until: Instant,
+) -> Result<(), String> {
     let until = hook.wait.map_or(until, |wait| until.min(Instant::now() + wait));
     let (namespace, name) = (hooked.pod.namespace().unwrap_or_default(), hooked.pod.name());
     let pods: Api<Pod> = Api::namespaced(run.context.client.clone(), namespace);

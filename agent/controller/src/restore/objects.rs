@@ -3,12 +3,12 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use futures::{StreamExt as _, stream};
+use futures::future::join_all;
 use serde_json::Value;
 use tokio::{runtime::Handle, sync::Mutex, task::spawn_blocking};
 use trysail_api::{names::label_value, pod_volume_backup::PodVolumeBackup};
@@ -61,8 +61,6 @@ pub(super) struct Progress {
 pub(super) struct Objects {
     pub(super) restored: Restored,
     pub(super) hooked: Vec<Hooked>,
-    pub(super) plan: Plan,
-    pub(super) contents: Arc<Contents>,
 }
 
 /// What is known before the first object is made.
@@ -91,7 +89,7 @@ pub(super) async fn restore(
         run.log.warning(doubt.place.clone(), &doubt.message);
     }
     let rules = Arc::new(Rules::new(&run.spec, &catalog).map_err(failed)?);
-    let contents = Arc::new(read(&archive, &rules).await?.map_err(failed)?);
+    let contents = read(&archive, &rules).await?.map_err(failed)?;
     let plan = make_plan(run, &contents, &rules, &catalog, saved);
     run.relay(&plan.report);
     let assignment = assign(&contents, &plan, saved);
@@ -122,13 +120,13 @@ pub(super) async fn restore(
         policy: rules.existing,
         made_before: run.is_resumed.then(|| label_value(&name)),
     };
-    let made = Mutex::new(Objects { contents: Arc::clone(&contents), ..Objects::default() });
-    let work = Work { run, preparation: &preparation, assignment: &assignment, applier, archive, transfers, progress, made };
+    let made = Mutex::new(Objects::default());
+    let work =
+        Work { run, preparation: &preparation, assignment: &assignment, applier, archive, transfers, progress, made };
     work.make_definitions().await?;
     work.make_namespaces().await?;
     work.make_steps(&plan.steps).await?;
-    let made = work.made.into_inner();
-    Ok(Objects { plan, ..made })
+    Ok(work.made.into_inner())
 }
 
 fn make_plan(run: &Run<'_>, contents: &Contents, rules: &Rules, catalog: &Catalog, saved: &[PodVolumeBackup]) -> Plan {
@@ -156,7 +154,8 @@ impl Work<'_> {
         match self.applier.await_definitions(&kind, &names, patience).await {
             Ok(missing) => {
                 for name in missing {
-                    let message = format!("CustomResourceDefinition {name} is not served after {} s", patience.as_secs());
+                    let message =
+                        format!("CustomResourceDefinition {name} is not served after {} s", patience.as_secs());
                     self.run.log.error(Place::Cluster, &message);
                 }
             }
@@ -196,11 +195,18 @@ impl Work<'_> {
             let names = steps.iter().filter(|step| step.skip.is_none()).map(|step| step.item.clone()).collect();
             let batch = Mutex::new(self.batch(names).await?);
             for kind in steps.chunk_by(|a, b| a.item.resource == b.item.resource) {
-                let each = stream::iter(kind).for_each_concurrent(AT_ONCE, |step| self.make_step(step, &batch));
-                each.await;
+                let queue = std::sync::Mutex::new(kind.iter());
+                join_all((0..AT_ONCE).map(|_| self.work_off(&queue, &batch))).await;
             }
         }
         Ok(())
+    }
+
+    async fn work_off(&self, queue: &std::sync::Mutex<std::slice::Iter<'_, Step>>, batch: &Mutex<Batch>) {
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        while let Some(step) = next() {
+            self.make_step(step, batch).await;
+        }
     }
 
     async fn batch(&self, names: Vec<ItemName>) -> Result<Batch> {

@@ -25,7 +25,6 @@ use trysail_cluster::{
     problem::{Place as ProblemPlace, Report},
     restore::{mapping::Mappings, wait::RestoreWait},
 };
-use trysail_repository::seal::Identity;
 
 use super::{
     archive::Archive,
@@ -52,7 +51,6 @@ pub(super) struct Run<'a> {
     /// Its spec, with no empty fields.
     pub(super) spec: RestoreSpec,
     pub(super) source: Source,
-    pub(super) identity: Option<Identity>,
     pub(super) modifiers: Option<Modifiers>,
     pub(super) mappings: Mappings,
     pub(super) wait: RestoreWait,
@@ -127,9 +125,13 @@ impl Run<'_> {
     /// Restores, and writes how it ended.
     pub(super) async fn to_its_end(&self, archive: Archive) -> RestorePhase {
         self.log.info("starting restore", &[]);
-        self.log.info(&format!("Starting restore of backup {}/{}", self.context.settings.namespace, self.backup_name()), &[]);
+        self.log.info(
+            &format!("Starting restore of backup {}/{}", self.context.settings.namespace, self.backup_name()),
+            &[],
+        );
         if self.is_resumed {
-            let message = "the server was restarted during this restore, which goes on: lines of before are missing here";
+            let message =
+                "the server was restarted during this restore, which goes on: lines of before are missing here";
             self.log.warning(ProblemPlace::Backup, message);
         }
         let progress = Progress::default();

@@ -10,10 +10,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use trysail_api::{
-    names::label,
-    pod_volume_restore::PodVolumeRestore,
-    reference::ObjectReference,
-    restore::Restore,
+    names::label, pod_volume_restore::PodVolumeRestore, reference::ObjectReference, restore::Restore,
     transfer::TransferPhase,
 };
 use trysail_cluster::problem::Place;
@@ -134,7 +131,9 @@ impl<'a> Transfers<'a> {
                     let message = format!("timed out waiting for all PodVolumeRestores to complete: {what}");
                     self.run.log.error(place(), &message);
                     let fields = json!({ "spec": { "cancel": true } });
-                    if let Err(error) = patch::merge::<PodVolumeRestore>(self.run.context, &one.name_any(), &fields).await {
+                    if let Err(error) =
+                        patch::merge::<PodVolumeRestore>(self.run.context, &one.name_any(), &fields).await
+                    {
                         tracing::warn!(%error, "A PodVolumeRestore cannot be cancelled");
                     }
                 }

@@ -150,7 +150,12 @@ pub(super) fn snapshot_of(saved: &PodVolumeBackup) -> &str {
 /// The PodVolumeRestore of a volume; its name is made by the API server.
 ///
 /// Source: Velero `pkg/podvolume/restorer.go`, `newPodVolumeRestore`.
-pub(super) fn transfer(restore: &Restore, pod: &ObjectReference, wanted: &Wanted, claim_uid: Option<&str>) -> PodVolumeRestore {
+pub(super) fn transfer(
+    restore: &Restore,
+    pod: &ObjectReference,
+    wanted: &Wanted,
+    claim_uid: Option<&str>,
+) -> PodVolumeRestore {
     let saved = &wanted.saved;
     let uid = restore.uid().unwrap_or_default();
     let spec = PodVolumeRestoreSpec {
@@ -276,8 +281,10 @@ mod tests {
         let messages: Vec<&str> = found.report.errors.kept().iter().map(|p| p.message.as_str()).collect();
         assert_eq!(
             messages,
-            ["volume data of pod app2/web is restored empty: snapshot a322e5386086ec03e413d76d6e9cfa6e was written by kopia of \
-              another program; restore it with the Velero that made it"]
+            [
+                "volume data of pod app2/web is restored empty: snapshot a322e5386086ec03e413d76d6e9cfa6e was written by kopia of \
+              another program; restore it with the Velero that made it"
+            ]
         );
     }
 
@@ -289,12 +296,17 @@ mod tests {
         .unwrap();
         let pod: ObjectReference =
             serde_json::from_value(json!({ "kind": "Pod", "namespace": "app2", "name": "web", "uid": "pu" })).unwrap();
-        let wanted = Wanted { volume: "data".to_owned(), claim: Some("data".to_owned()), saved: saved("web", "data", Some("data"), OURS) };
+        let wanted = Wanted {
+            volume: "data".to_owned(),
+            claim: Some("data".to_owned()),
+            saved: saved("web", "data", Some("data"), OURS),
+        };
         let made: Value = serde_json::to_value(transfer(&restore, &pod, &wanted, Some("cu"))).unwrap();
         let labels = json!({
             "velero.io/restore-name": "r1", "velero.io/restore-uid": "ru", "velero.io/pod-uid": "pu", "velero.io/pvc-uid": "cu",
         });
-        let owner = json!({ "apiVersion": "velero.io/v1", "kind": "Restore", "name": "r1", "uid": "ru", "controller": true });
+        let owner =
+            json!({ "apiVersion": "velero.io/v1", "kind": "Restore", "name": "r1", "uid": "ru", "controller": true });
         let expected = json!({
             "apiVersion": "velero.io/v1", "kind": "PodVolumeRestore",
             "metadata": { "generateName": "r1-", "labels": labels, "ownerReferences": [owner] },
