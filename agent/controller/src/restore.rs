@@ -75,7 +75,7 @@ async fn reconcile(restore: Arc<Restore>, context: Arc<Context>, turns: Arc<Sema
     match step(&restore) {
         Step::Nothing => {}
         Step::RemoveFiles => remove_files(&restore, &context).await?,
-        Step::Begin | Step::GoOn => take(restore, &context).await?,
+        Step::Begin | Step::GoOn => Box::pin(take(restore, &context)).await?,
     }
     Ok(Action::await_change())
 }
@@ -120,7 +120,9 @@ async fn take(restore: Restore, context: &Context) -> Result<()> {
     let wait = configuration::wait(context).await?;
     let log = RunLog::new("restore", &context.settings.namespace, &restore.name_any());
     let cluster = || trysail_cluster::problem::Place::Cluster;
-    problems.iter().for_each(|problem| log.error(cluster(), problem));
+    for problem in &problems {
+        log.error(cluster(), problem);
+    }
     let wait = wait.unwrap_or_else(|problem| {
         log.error(cluster(), &format!("the settings of the restore helper: {problem}"));
         trysail_cluster::restore::wait::RestoreWait::new("")

@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 /// Removes keys of the map at a pointer of RFC 6901.
 pub(super) fn remove(object: &mut Value, pointer: &str, keys: &[&str]) {
     if let Some(map) = object.pointer_mut(pointer).and_then(Value::as_object_mut) {
-        keys.iter().for_each(|key| drop(map.shift_remove(*key)));
+        for key in keys {
+            map.shift_remove(*key);
+        }
     }
 }
 

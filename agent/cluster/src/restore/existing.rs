@@ -59,7 +59,8 @@ pub fn judge(kind: &str, wanted: &Value, found: &Value, policy: ExistingPolicy) 
 pub fn label_patch(found: &Value, wanted: &Value) -> Option<Value> {
     let labels = |object: &Value| OURS.map(|key| object["metadata"]["labels"][key].clone());
     let pairs = OURS.into_iter().zip(labels(wanted)).map(|(key, value)| (key.to_owned(), value));
-    (labels(found) != labels(wanted)).then(|| json!({ "metadata": { "labels": Map::from_iter(pairs) } }))
+    let pairs: Map<String, Value> = pairs.collect();
+    (labels(found) != labels(wanted)).then(|| json!({ "metadata": { "labels": pairs } }))
 }
 
 /// The merge patch of RFC 7386 that makes one object of another; none where they are equal.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use trysail_api::{
     modifier::{Conditions, Modifiers, Operation, Rule, value},
     selection::Selection,
+    selector::LabelSelector,
 };
 
 use crate::{
@@ -49,7 +50,7 @@ impl Modify {
             let namespaces = Selection::new(Some(namespaces), None);
             let name = (!resource_name_regex.is_empty()).then(|| Regex::new(resource_name_regex));
             let name = name.transpose().map_err(|e| refuse(format!("resourceNameRegex: {e}")))?;
-            if let Some(problem) = label_selector.iter().flat_map(|selector| selector.problems()).next() {
+            if let Some(problem) = label_selector.iter().flat_map(LabelSelector::problems).next() {
                 return Err(refuse(problem.to_string()));
             }
             Ok(Ready {

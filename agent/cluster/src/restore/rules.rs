@@ -53,11 +53,11 @@ impl Rules {
     pub fn new(spec: &RestoreSpec, catalog: &Catalog) -> Result<Self> {
         let refuse = |field| move |e: selection::Error| Error::Selection { field, why: e.to_string() };
         let never = NON_RESTORABLE.iter().map(|kind| (*kind).to_owned());
-        let excluded = spec.excluded_resources.iter().flatten().cloned().chain(never);
-        let kinds = kinds(catalog, spec.included_resources.as_deref(), excluded.collect());
+        let excluded: Vec<String> = spec.excluded_resources.iter().flatten().cloned().chain(never).collect();
+        let kinds = kinds(catalog, spec.included_resources.as_deref(), &excluded);
         let namespaces = Selection::new(spec.included_namespaces.as_deref(), spec.excluded_namespaces.as_deref());
         let status = spec.restore_status.as_ref().map(|status| {
-            let excluded = status.excluded_resources.clone().unwrap_or_default();
+            let excluded = status.excluded_resources.as_deref().unwrap_or_default();
             self::kinds(catalog, status.included_resources.as_deref(), excluded)
         });
         let rules = Self {
@@ -124,7 +124,7 @@ impl Rules {
 fn kinds(
     catalog: &Catalog,
     included: Option<&[String]>,
-    excluded: Vec<String>,
+    excluded: &[String],
 ) -> std::result::Result<Selection, selection::Error> {
     let full = |word: &String| catalog.named(word).map_or_else(|| word.clone(), |kind| kind.resource());
     let included: Vec<String> = included.unwrap_or_default().iter().map(full).collect();

@@ -65,12 +65,11 @@ pub(super) async fn wait(context: &Context) -> Result<std::result::Result<Restor
 async fn image(context: &Context) -> Result<Option<String>> {
     // The identity is the pod's name and the process' number.
     let pod = context.settings.identity.rsplit_once('_').map_or("", |(pod, _)| pod);
-    let spec = match context.get::<Pod>(pod).await? {
-        Some(pod) => pod.spec,
-        None => {
-            let server = context.get::<Deployment>(SERVER).await?;
-            server.and_then(|server| server.spec).and_then(|spec| spec.template.spec)
-        }
+    let spec = if let Some(pod) = context.get::<Pod>(pod).await? {
+        pod.spec
+    } else {
+        let server = context.get::<Deployment>(SERVER).await?;
+        server.and_then(|server| server.spec).and_then(|spec| spec.template.spec)
     };
     Ok(spec.and_then(|spec| spec.containers.into_iter().next()).and_then(|container| container.image))
 }

@@ -183,7 +183,7 @@ pub(super) fn needs_identity(backup: &str, problem: &str) -> String {
 mod tests {
     use super::*;
 
-    fn restore(spec: Value, rest: Value) -> Restore {
+    fn restore(spec: &Value, rest: &Value) -> Restore {
         let mut object =
             json!({ "apiVersion": "velero.io/v1", "kind": "Restore", "metadata": { "name": "r1" }, "spec": spec });
         for (key, value) in rest.as_object().into_iter().flatten() {
@@ -214,26 +214,26 @@ mod tests {
         World { backups, locations: vec![serde_json::from_value(location).unwrap()], modifier_problem: None }
     }
 
-    fn problems(spec: Value, world: &World) -> Vec<String> {
-        check(&restore(spec, json!({})), world).source.err().unwrap_or_default()
+    fn problems(spec: &Value, world: &World) -> Vec<String> {
+        check(&restore(spec, &json!({})), world).source.err().unwrap_or_default()
     }
 
     #[test]
     fn a_restore_is_begun_once_and_gone_on_with_and_cleared_up_after() {
-        let at = |phase: &str| step(&restore(json!({}), json!({ "status": { "phase": phase } })));
+        let at = |phase: &str| step(&restore(&json!({}), &json!({ "status": { "phase": phase } })));
         let steps = ["New", "InProgress", "Finalizing", "Completed", "FailedValidation"].map(at);
         assert_eq!(steps, [Step::Begin, Step::GoOn, Step::GoOn, Step::Nothing, Step::Nothing]);
-        assert_eq!(step(&restore(json!({}), json!({}))), Step::Begin);
+        assert_eq!(step(&restore(&json!({}), &json!({}))), Step::Begin);
         let deleted = |finalizers: Value| json!({ "metadata": { "name": "r1", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": finalizers } });
         let ends = [json!([]), json!(["restores.velero.io/external-resources-finalizer"])];
-        assert_eq!(ends.map(|f| step(&restore(json!({}), deleted(f)))), [Step::Nothing, Step::RemoveFiles]);
+        assert_eq!(ends.map(|f| step(&restore(&json!({}), &deleted(&f)))), [Step::Nothing, Step::RemoveFiles]);
     }
 
     #[test]
     fn a_restore_of_a_schedule_takes_the_newest_completed_backup() {
-        let found = check(&restore(json!({ "scheduleName": "daily" }), json!({})), &world("Available"));
+        let found = check(&restore(&json!({ "scheduleName": "daily" }), &json!({})), &world("Available"));
         assert_eq!((found.spec.backup_name.as_deref(), found.source.is_ok()), (Some("new"), true));
-        let found = check(&restore(json!({ "backupName": "old" }), json!({})), &world("Available"));
+        let found = check(&restore(&json!({ "backupName": "old" }), &json!({})), &world("Available"));
         assert_eq!((found.spec.schedule_name.as_deref(), found.source.is_ok()), (Some("daily"), true));
     }
 
@@ -251,18 +251,18 @@ mod tests {
             ),
         ];
         for (spec, world, expected) in rows {
-            assert_eq!(problems(spec, world), [expected]);
+            assert_eq!(problems(&spec, world), [expected]);
         }
-        let mapped = problems(json!({ "backupName": "old", "namespaceMapping": { "a": "B_" } }), &here);
+        let mapped = problems(&json!({ "backupName": "old", "namespaceMapping": { "a": "B_" } }), &here);
         assert!(mapped[0].starts_with("Invalid namespace mapping a:B_: a lowercase RFC 1123 label must"), "{mapped:?}");
         let lost = World { locations: Vec::new(), ..here };
         let expected = "Error retrieving backup: backupstoragelocation.velero.io \"default\" not found";
-        assert_eq!(problems(json!({ "backupName": "old" }), &lost), [expected]);
+        assert_eq!(problems(&json!({ "backupName": "old" }), &lost), [expected]);
     }
 
     #[test]
     fn only_empty_fields_are_written() {
-        let given = restore(json!({ "backupName": "old", "excludedResources": ["nodes", "pods"] }), json!({}));
+        let given = restore(&json!({ "backupName": "old", "excludedResources": ["nodes", "pods"] }), &json!({}));
         let now = Time::new("2026-11-21T06:00:00Z".parse().unwrap());
         let begun = fields(&given, &check(&given, &world("Available")), now);
         let expected = json!({

@@ -213,8 +213,11 @@ mod tests {
         .unwrap()
     }
 
-    /// Pods of namespace `app`, with the names and claims of their volumes.
-    fn world(pods: &[(&str, &[(&str, Option<&str>)])]) -> (Contents, Plan) {
+    /// A pod's name, and the names and claims of its volumes.
+    type Pod<'a> = (&'a str, &'a [(&'a str, Option<&'a str>)]);
+
+    /// Pods of namespace `app`.
+    fn world(pods: &[Pod<'_>]) -> (Contents, Plan) {
         let mut contents = Contents::default();
         let mut plan = Plan::default();
         let catalog = trysail_cluster::kind::Kind {

@@ -135,13 +135,11 @@ fn merge_element(list: &mut Vec<Value>, keys: &[&str], element: &Value) -> Resul
         list.retain(|found| !is_it(found));
         return Ok(());
     }
-    match list.iter_mut().find(|found| is_it(found)) {
-        Some(found) => merge(found, element),
-        None => {
-            list.push(Value::Object(without_directives(changes)));
-            Ok(())
-        }
+    if let Some(found) = list.iter_mut().find(|found| is_it(found)) {
+        return merge(found, element);
     }
+    list.push(Value::Object(without_directives(changes)));
+    Ok(())
 }
 
 fn without_directives(map: &Map<String, Value>) -> Map<String, Value> {
