@@ -2,7 +2,7 @@
 # TEST_FLAGS reaches every `cargo test`, for example TEST_FLAGS=--no-fail-fast.
 
 .DEFAULT_GOAL := help
-.PHONY: help check test test-store test-api test-cluster test-all cluster torture-quick torture bench release
+.PHONY: help check test test-store test-api test-cluster test-all cluster torture-quick torture bench image release
 
 # Runs of the prune model for each protocol; `make test` plays 60.
 QUICK_RUNS := 500
@@ -34,7 +34,7 @@ test-api: ## A real API server: stock velero command lines on it, its objects in
 	$(TEST) -p trysail-tests --features api --test api_server --test collect --test server --test backup --test restore
 
 test-cluster: ## Whole clusters (needs Go, root, containerd, runc, CNI plugins, nftables, busybox)
-	$(TEST) -p trysail-tests --features cluster --test cluster_nodes --test cluster_life
+	$(TEST) -p trysail-tests --features cluster --test cluster_nodes --test cluster_life --test journey
 
 test-all: test test-store test-api test-cluster ## Every test above
 
@@ -52,6 +52,10 @@ torture: ## The same, 10,000 runs; crashes, faults, damage and the model of whol
 bench: ## Beside restic, kopia and tar | zstd | age, which it builds (needs Go); TRYSAIL_BENCH_* choose sets and rounds
 	cargo build --release --package trysail-cli
 	cargo run --release --package trysail-tests --bin bench
+
+image: ## The container image as target/trysail-image.tar (skopeo copy oci-archive:…), and its digest
+	@mkdir -p "$${CARGO_TARGET_DIR:-target}"
+	cargo run --release --locked --package trysail-tests --bin image -- "$${CARGO_TARGET_DIR:-target}/trysail-image.tar"
 
 release: check test-all ## The program after all tests, and its SHA-256
 	cargo build --release --locked --package trysail-cli

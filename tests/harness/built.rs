@@ -14,14 +14,49 @@ pub fn trysail() -> Result<&'static Path> {
     if let Some(path) = BUILT.get() {
         return Ok(path);
     }
+    let built = build(&[], "")?;
+    Ok(BUILT.get_or_init(|| built))
+}
+
+/// The path of a `trysail` that needs no library of the machine, as images have it; optimised as the test itself is. No path
+/// of this machine is in it.
+pub fn static_trysail() -> Result<&'static Path> {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(path) = BUILT.get() {
+        return Ok(path);
+    }
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
+    let home = match std::env::var_os("CARGO_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => PathBuf::from(std::env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?).join(".cargo"),
+    };
+    let flags = format!(
+        "-Ctarget-feature=+crt-static --remap-path-prefix={}=/trysail --remap-path-prefix={}=/cargo",
+        source.display(),
+        home.display()
+    );
+    let built = build(&["--target", &target], &flags)?;
+    Ok(BUILT.get_or_init(|| built))
+}
+
+/// Builds the program, with further arguments of cargo and flags of the compiler.
+fn build(arguments: &[&str], flags: &str) -> Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let directory = test.parent().and_then(Path::parent).context("the directory of built programs")?;
+    let directory = test.parent().context("the directory of a program")?;
+    // Tests lie in `deps`, and programs beside it.
+    let directory = if directory.ends_with("deps") { directory.parent().context("its parent")? } else { directory };
+    let profile = directory.file_name().context("the name of a profile")?;
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", "trysail-cli"]);
-    if directory.ends_with("release") {
+    build.args(["build", "--quiet", "--locked", "--package", "trysail-cli"]).args(arguments);
+    if profile == "release" {
         build.arg("--release");
+    }
+    if !flags.is_empty() {
+        build.env("RUSTFLAGS", flags);
     }
     let output = build.output().context("start cargo")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(BUILT.get_or_init(|| directory.join("trysail")))
+    let target = arguments.last().map_or_else(PathBuf::new, PathBuf::from);
+    Ok(directory.parent().context("the directory of builds")?.join(target).join(profile).join("trysail"))
 }

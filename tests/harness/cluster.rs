@@ -5,7 +5,6 @@
 //! keeper outside, which clears everything away when this process ends, however that happens.
 
 pub mod addons;
-pub mod image;
 pub mod instance;
 pub mod machine;
 pub mod network;
@@ -24,6 +23,7 @@ use anyhow::{Context as _, Result, ensure};
 use self::{instance::Instance, network::Network, node::Node};
 use crate::{
     control_plane::{ControlPlane, wait_until},
+    image,
     kubectl::Kubectl,
     minio::Minio,
     pki::Pki,
@@ -176,7 +176,7 @@ impl Cluster {
 /// The images that every node has.
 fn images() -> Result<Vec<Vec<u8>>> {
     let busybox = find("busybox").context("busybox is installed")?;
-    Ok(vec![image::of_program(image::PAUSE, &Tool::Pause.path()?)?, image::of_busybox(&busybox)?])
+    Ok(vec![image::of_program(image::PAUSE, &Tool::Pause.path()?)?.archive, image::of_busybox(&busybox)?.archive])
 }
 
 fn start_minio(address: Ipv4Addr, lan: &machine::Machine) -> Result<Minio> {

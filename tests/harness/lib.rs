@@ -4,6 +4,8 @@ pub mod api_server;
 pub mod built;
 pub mod cluster;
 pub mod control_plane;
+pub mod deployment;
+pub mod image;
 pub mod installation;
 pub mod kubectl;
 pub mod minio;

@@ -15,7 +15,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use trysail_tests::{
-    cluster::{Cluster, ClusterOptions, image::BUSYBOX, instance::Instance},
+    cluster::{Cluster, ClusterOptions, instance::Instance},
+    image::BUSYBOX,
     wait,
 };
 

@@ -13,10 +13,8 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use trysail_tests::{
-    cluster::{
-        Cluster, ClusterOptions, addons,
-        image::{self, BUSYBOX},
-    },
+    cluster::{Cluster, ClusterOptions, addons},
+    image::{self, BUSYBOX},
     prerequisites::find,
     wait,
 };
@@ -204,7 +202,7 @@ fn no_datagram_of_a_pod_arrives_at_this_computer() -> Result<()> {
 fn an_image_is_loaded_into_all_nodes_while_they_run() -> Result<()> {
     let Some(cluster) = cluster("an_image_is_loaded_into_all_nodes_while_they_run")? else { return Ok(()) };
     let program = find("busybox").context("busybox is installed")?;
-    cluster.load_image(&image::of_program("localhost/ours:1", &program)?)?;
+    cluster.load_image(&image::of_program("localhost/ours:1", &program)?.archive)?;
     for node in cluster.nodes() {
         let name = format!("ours-{}", node.machine().name());
         let mut pod = pod(&name, node.machine().name(), "");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
-pub(crate) use server::{LogFormat, Server, Uploader};
+pub(crate) use server::{LogFormat, NodeAgent, NodeServer, Server, Uploader, WithoutEffect};
 
 /// Backups of volumes that people can trust.
 #[derive(Debug, Parser)]
@@ -57,22 +57,38 @@ pub(crate) enum Command {
     Repo(Repo),
     /// Print the definitions of all kinds that Trysail serves in Kubernetes, Velero's and its own.
     Crds,
-    /// Print what Velero's chart installs: the definitions of Velero's kinds, in one list.
-    Install {
-        /// The definitions, and nothing that runs.
-        #[arg(long, required = true)]
-        crds_only: bool,
-        /// Print them, and send them nowhere.
-        #[arg(long, required = true)]
-        dry_run: bool,
-    },
+    /// Define Velero's kinds in a cluster, as its chart does before each upgrade.
+    Install(Install),
     /// Serve Velero's kinds in a Kubernetes cluster.
     Server(Box<Server>),
+    /// Move the data of volumes, on the node where they are.
+    #[command(subcommand)]
+    NodeAgent(NodeAgent),
     /// Print a completion script for a shell.
     Completion {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// What is installed, and where.
+#[derive(Debug, Group)]
+pub(crate) struct Install {
+    /// The definitions, and nothing that runs.
+    #[arg(long, required = true)]
+    pub(crate) crds_only: bool,
+    /// Print them as one list, and send them nowhere.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Take over fields that others own: always done, and understood for the sake of Velero's chart.
+    #[arg(long, hide = true)]
+    pub(crate) apply: bool,
+    /// File that says where the API server is; else the variable KUBECONFIG, and in a pod nothing is needed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of that file.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) kubecontext: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

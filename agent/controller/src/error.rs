@@ -46,6 +46,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The API server does not serve a kind that was defined.
+    #[error("{kind} is not served: {reason}")]
+    Unserved {
+        /// Name of the CustomResourceDefinition.
+        kind: String,
+        /// Why.
+        reason: String,
+    },
     /// The repository of a namespace failed.
     #[error("repository {name}: {source}")]
     Repository {
@@ -157,6 +165,7 @@ impl Error {
             Self::NoKubernetes(_) | Self::Location { .. } | Self::Listen { .. } => Class::Invalid,
             Self::Bucket { source, .. } => trysail_repository::Error::Store(source.clone()).class(),
             Self::Record { .. } => Class::Corrupt,
+            Self::Unserved { .. } => Class::Transient,
             Self::Repository { source, .. } => source.class(),
             Self::RepositoryForeign { .. } | Self::Object { .. } => Class::Invalid,
             Self::RepositoryKeyMissing { .. } => Class::Denied,

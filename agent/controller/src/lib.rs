@@ -12,6 +12,7 @@ mod drive;
 mod error;
 mod expiry;
 mod http;
+pub mod install;
 mod leader;
 mod location;
 pub mod log;

@@ -95,7 +95,7 @@ impl Settings {
 pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<()> {
     tracing::info!(version = SERVER_VERSION, node = settings.node, "Starting the node agent");
     let of_context = settings.of_context();
-    let client = server::client(&of_context).await?;
+    let client = server::client(of_context.kubeconfig.as_deref(), of_context.kube_context.as_deref()).await?;
     let context = Arc::new(Context::new(client, of_context, Metrics::new()));
     let (identity, recipient) = Identity::ephemeral();
     let agent = Arc::new(Agent::new(Arc::clone(&context), settings, identity));

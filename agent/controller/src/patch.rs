@@ -24,6 +24,18 @@ where
     unless(&[404], done).map_err(Error::kubernetes(format!("patch {} {name}", K::kind(&()))))
 }
 
+/// The same, where the fields name the `resourceVersion` that they were decided on. False where the object has changed since, or is
+/// gone.
+pub(crate) async fn merge_if_unchanged<K>(context: &Context, name: &str, fields: &Value) -> Result<bool>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    match context.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(fields)).await {
+        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(false),
+        other => other.map(|_| true).map_err(Error::kubernetes(format!("patch {} {name}", K::kind(&())))),
+    }
+}
+
 /// Merges fields into an object that may not be what its kind says; the object as it is then, or none where it is gone.
 pub(crate) async fn merge_untyped<K>(context: &Context, name: &str, fields: &Value) -> Result<Option<DynamicObject>>
 where
@@ -35,17 +47,5 @@ where
         Ok(object) => Ok(Some(object)),
         Err(error) if code(&error) == Some(404) => Ok(None),
         Err(error) => Err(Error::kubernetes(format!("patch {} {name}", K::kind(&())))(error)),
-    }
-}
-
-/// The same, where the fields name the `resourceVersion` that they were decided on. False where the object has changed since, or is
-/// gone.
-pub(crate) async fn merge_if_unchanged<K>(context: &Context, name: &str, fields: &Value) -> Result<bool>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
-{
-    match context.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(fields)).await {
-        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(false),
-        other => other.map(|_| true).map_err(Error::kubernetes(format!("patch {} {name}", K::kind(&())))),
     }
 }

@@ -1,6 +1,6 @@
 //! The server: its parts are put together here, and started on the replica that holds the Lease.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
@@ -37,7 +37,7 @@ const COUNT_PERIOD: Duration = Duration::from_mins(1);
 /// Where no API server is named, or the address of the metrics cannot be listened on.
 pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<()> {
     tracing::info!(version = SERVER_VERSION, namespace = settings.namespace, "Starting the server");
-    let client = client(&settings).await?;
+    let client = client(settings.kubeconfig.as_deref(), settings.kube_context.as_deref()).await?;
     let api: Api<Lease> = Api::namespaced(client.clone(), &settings.namespace);
     let election = Election::new(api, LEASE, &settings.identity);
     let address = settings.metrics_address;
@@ -53,18 +53,16 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     ended
 }
 
-/// A client of the API server that the settings name.
-pub(crate) async fn client(settings: &Settings) -> Result<Client> {
+/// A client of the API server that a file names, or the environment.
+pub(crate) async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client> {
     let none = |error: &dyn std::error::Error| Error::NoKubernetes(error.to_string());
-    let options = KubeConfigOptions { context: settings.kube_context.clone(), ..KubeConfigOptions::default() };
-    let config = match &settings.kubeconfig {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let config = match kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path).map_err(|error| none(&error))?;
             Config::from_custom_kubeconfig(file, &options).await.map_err(|error| none(&error))?
         }
-        None if settings.kube_context.is_some() => {
-            Config::from_kubeconfig(&options).await.map_err(|error| none(&error))?
-        }
+        None if context.is_some() => Config::from_kubeconfig(&options).await.map_err(|error| none(&error))?,
         None => Config::infer().await.map_err(|error| none(&error))?,
     };
     Client::try_from(config).map_err(|error| none(&error))

@@ -12,8 +12,8 @@ use std::{
 use anyhow::Result;
 use serde_json::json;
 
-use super::{image::BUSYBOX, machine::Machine};
-use crate::{kubectl::Kubectl, pki::Pki, program::Program};
+use super::machine::Machine;
+use crate::{image::BUSYBOX, kubectl::Kubectl, pki::Pki, program::Program};
 
 /// The address of the name server, for pods.
 pub const DNS: &str = "10.96.0.10";

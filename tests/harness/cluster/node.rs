@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 
 use super::{
     addons::DNS,
-    image::PAUSE,
     machine::{Machine, feed},
     network::{PODS, pods},
 };
 use crate::{
+    image::PAUSE,
     pki::{Pki, Subject},
     program::Program,
     wait,

@@ -1,9 +1,10 @@
 //! The house rules that no compiler knows. What is allowed stands in tables; a test says which lines offend.
 //!
-//! Rules of files are here, those of the format's text in `format`, those of crates and dependencies in `packages`.
+//! Rules of files are here, those of the format's text in `format`, those of crates and dependencies in `packages`, that of requirements in `rows`.
 
 mod format;
 mod packages;
+mod rows;
 mod tree;
 
 use std::{ffi::OsStr, path::Path};

@@ -1,11 +1,12 @@
-//! Definitions of the kinds that Trysail serves, for `kubectl apply -f -` and for charts. No cluster is asked.
+//! Definitions of the kinds that Trysail serves, for `kubectl apply -f -` for charts, and into a cluster.
 
 use anyhow::Result;
 use trysail_api::crds;
+use trysail_controller::install;
 
 use crate::{
     Outcome,
-    args::{Format, Shared},
+    args::{Format, Install, Shared},
     output,
 };
 
@@ -19,10 +20,20 @@ pub(crate) fn crds(shared: &Shared) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// `trysail install --crds-only --dry-run`: Velero's kinds as one list, as the chart's hook reads it.
-pub(crate) fn install(shared: &Shared) -> Result<Outcome> {
-    let list = crds::list(&crds::velero()?)?;
-    let format = if shared.output == Format::Json { Format::Json } else { Format::Yaml };
-    output::value(format, &list)?;
+/// `trysail install --crds-only`: Velero's kinds, into the cluster, or printed as one list, as hooks of older charts read it.
+pub(crate) async fn install(shared: &Shared, install: &Install) -> Result<Outcome> {
+    let definitions = crds::velero()?;
+    if install.dry_run {
+        let format = if shared.output == Format::Json { Format::Json } else { Format::Yaml };
+        output::value(format, &crds::list(&definitions)?)?;
+        return Ok(Outcome::Done);
+    }
+    install::apply(&definitions, install.kubeconfig.as_deref(), install.kubecontext.as_deref()).await?;
+    for definition in &definitions {
+        output::line(&format!(
+            "CustomResourceDefinition/{}: served",
+            definition.metadata.name.as_deref().unwrap_or_default()
+        ))?;
+    }
     Ok(Outcome::Done)
 }

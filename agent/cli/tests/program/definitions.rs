@@ -52,10 +52,11 @@ fn the_chart_hook_gets_the_kinds_of_velero_in_one_list() {
 }
 
 #[test]
-fn nothing_is_installed_without_a_word_that_it_is_a_dry_run() {
+fn only_definitions_can_be_installed_and_a_missing_cluster_is_named() {
     let machine = Machine::new();
-    let ran = machine.run(&["install", "--crds-only"]);
-    assert_eq!(ran.code, Some(2));
+    assert_eq!(machine.run(&["install"]).code, Some(2));
+    let said = machine.refused(&["install", "--crds-only", "--apply", "--kubeconfig", "/nonexistent/config"]);
+    assert!(said.contains("the API server") && said.contains("/nonexistent/config"), "{said}");
 }
 
 #[test]

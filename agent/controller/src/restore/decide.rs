@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(step(&restore(&json!({}), &json!({}))), Step::Begin);
         let deleted = |finalizers: Value| json!({ "metadata": { "name": "r1", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": finalizers } });
         let ends = [json!([]), json!(["restores.velero.io/external-resources-finalizer"])];
-        assert_eq!(ends.map(|f| step(&restore(&json!({}), &deleted(&f)))), [Step::Nothing, Step::RemoveFiles]);
+        assert_eq!(ends.map(|f| step(&restore(&json!({}), &deleted(f)))), [Step::Nothing, Step::RemoveFiles]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The HTTP client of an S3 store: certificate roots, time limits, whole bodies, and failures below HTTP. Nothing of S3.
 
-use std::{error::Error as _, fmt::Write as _, time::Duration};
+use std::{error::Error as _, fmt::Write as _, path::Path, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
@@ -31,11 +31,13 @@ pub enum Trust {
     Anybody,
 }
 
-/// Our HTTP client: certificate roots of the system, of the settings and of `trust`, no redirects (a signature is for one
+/// Our HTTP client: certificate roots of the system (where it has none, the Web's), of the settings and of `trust`, no redirects (a signature is for one
 /// host).
 pub(super) fn client(settings: &S3Settings, trust: &Trust) -> Result<reqwest::Client> {
-    let mut builder =
-        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).connect_timeout(CONNECT_TIME);
+    let mut builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIME)
+        .tls_built_in_webpki_certs(!has_system_roots());
     if let Some(path) = &settings.ca_cert {
         let name = path.display().to_string();
         let pem = std::fs::read(path).map_err(|error| Error::new(ErrorKind::Invalid, &name, error))?;
@@ -49,6 +51,12 @@ pub(super) fn client(settings: &S3Settings, trust: &Trust) -> Result<reqwest::Cl
         Trust::Anybody => builder.danger_accept_invalid_certs(true),
     };
     builder.build().map_err(|error| Error::new(ErrorKind::Invalid, &settings.bucket, error))
+}
+
+/// Whether this machine says whom to trust; an image from scratch does not. Source: the places where OpenSSL looks.
+fn has_system_roots() -> bool {
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| std::env::var_os(name).is_some());
+    named || ["/etc/ssl", "/etc/pki"].iter().any(|path| Path::new(path).exists())
 }
 
 /// The certificates of a PEM text, at least one.
