@@ -162,16 +162,20 @@ impl Error {
                 Some(400 | 422) => Class::Invalid,
                 _ => Class::Transient,
             },
-            Self::NoKubernetes(_) | Self::Location { .. } | Self::Listen { .. } => Class::Invalid,
+            Self::NoKubernetes(_)
+            | Self::Location { .. }
+            | Self::Listen { .. }
+            | Self::RepositoryForeign { .. }
+            | Self::Object { .. }
+            | Self::BackupExists { .. }
+            | Self::RestoreGone { .. } => Class::Invalid,
             Self::Bucket { source, .. } => trysail_repository::Error::Store(source.clone()).class(),
             Self::Record { .. } => Class::Corrupt,
             Self::Unserved { .. } => Class::Transient,
             Self::Repository { source, .. } => source.class(),
-            Self::RepositoryForeign { .. } | Self::Object { .. } => Class::Invalid,
             Self::RepositoryKeyMissing { .. } => Class::Denied,
             Self::Collect { source, .. } | Self::Restore { source, .. } => class_of(source.class()),
             Self::Make { .. } | Self::Broken(_) => Class::Bug,
-            Self::BackupExists { .. } | Self::RestoreGone { .. } => Class::Invalid,
         }
     }
 }
