@@ -2,7 +2,7 @@
 # TEST_FLAGS reaches every `cargo test`, for example TEST_FLAGS=--no-fail-fast.
 
 .DEFAULT_GOAL := help
-.PHONY: help check test test-store test-api test-cluster test-all cluster torture-quick torture bench image release
+.PHONY: help check test test-store test-nix test-api test-cluster test-all generate manifests image cluster torture-quick torture bench release
 
 # Runs of the prune model for each protocol; `make test` plays 60.
 QUICK_RUNS := 500
@@ -10,6 +10,11 @@ TORTURE_RUNS := 10000
 
 # Nodes of `make cluster`.
 NODES := 1
+
+# What `make manifests` renders, and where to.
+SETTINGS := nix/templates/flux/trysail.nix
+TO := target/manifests
+FLAKE := nix --extra-experimental-features 'nix-command flakes'
 
 TEST := cargo test $(TEST_FLAGS)
 
@@ -33,10 +38,20 @@ test-store: ## A real MinIO, and restores with stock tools (needs Go, age, zstd,
 test-api: ## A real API server: stock velero command lines on it, its objects in archives, the server and its backups (needs Go)
 	$(TEST) -p trysail-tests --features api --test api_server --test collect --test server --test backup --test restore
 
+test-nix: ## The modules, on every Nix that is found (needs Nix, jq, git, python3)
+	tests/nix/run
+
+
 test-cluster: ## Whole clusters (needs Go, root, containerd, runc, CNI plugins, nftables, busybox)
 	$(TEST) -p trysail-tests --features cluster --test cluster_nodes --test cluster_life --test journey
 
-test-all: test test-store test-api test-cluster ## Every test above
+test-all: test test-store test-nix test-api test-cluster ## Every test above
+
+generate: ## The page of options, and what tests keep of renderings (needs Nix, jq); git shows what changed
+	tests/nix/run --bless
+
+manifests: ## SETTINGS, a file of settings, as a tree for Flux below TO (needs Nix)
+	$(FLAKE) run .#manifests -- $(SETTINGS) $(TO)
 
 cluster: ## A shell on a test cluster of NODES nodes (needs what test-cluster needs)
 	@cargo run --quiet --package trysail-tests --bin cluster -- --nodes $(NODES)
