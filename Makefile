@@ -36,7 +36,7 @@ test-store: ## A real MinIO, restores with stock tools, and the real sops and va
 	$(TEST) -p trysail-tests -p trysail-volume --features trysail-tests/store,trysail-volume/stock-tools
 
 test-api: ## A real API server: stock velero command lines on it, its objects in archives, the server and its backups (needs Go)
-	$(TEST) -p trysail-tests --features api --test api_server --test collect --test server --test backup
+	$(TEST) -p trysail-tests --features api --test api_server --test collect --test server --test backup --test restore
 
 test-nix: ## The modules, on every Nix that is found (needs Nix, jq, git, python3)
 	tests/nix/run

@@ -2,7 +2,7 @@
 //!
 //! Velero's kinds (`velero.io/v1` and `v2alpha1`) and one of our own (`trysail.io/v1alpha1`), one file for each; their
 //! definitions ([`crds`]); every name that objects carry ([`names`]); and the small languages in their fields: spans of
-//! time ([`duration`]), schedules ([`cron`]), selections ([`selection`], [`selector`]) and volume policies ([`policy`]).
+//! time ([`duration`]), schedules ([`cron`]), selections ([`selection`], [`selector`]), volume policies ([`policy`]) and changes of objects ([`modifier`]).
 //! [`validate`] says what is wrong with a spec. Nothing here reads a clock, a file, a socket or an environment.
 //!
 //! ```
@@ -27,6 +27,7 @@ pub mod delete_backup_request;
 pub mod download_request;
 pub mod duration;
 pub mod hook;
+pub mod modifier;
 pub mod names;
 pub mod pod_volume_backup;
 pub mod pod_volume_restore;

@@ -40,6 +40,23 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
+    /// An object cannot be made.
+    #[error("{item} cannot be made")]
+    Make {
+        /// The object.
+        item: ItemName,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// An object that is on its way out does not go.
+    #[error("{item} is still being deleted after {seconds} s")]
+    Terminating {
+        /// The object.
+        item: ItemName,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// A list is not one.
     #[error("the API server's list of {resource} cannot be understood")]
     NotAList {
@@ -163,8 +180,13 @@ impl Error {
             Self::Discover { source, .. }
             | Self::List { source, .. }
             | Self::Get { source, .. }
+            | Self::Make { source, .. }
             | Self::Exec { source, .. } => class_of(source),
-            Self::NotAList { .. } | Self::Expired { .. } | Self::Closed | Self::Write { .. } => Class::Transient,
+            Self::NotAList { .. }
+            | Self::Expired { .. }
+            | Self::Closed
+            | Self::Write { .. }
+            | Self::Terminating { .. } => Class::Transient,
             Self::Selection { .. } | Self::TooMany { .. } | Self::Unstorable { .. } | Self::Hook { .. } => {
                 Class::Invalid
             }

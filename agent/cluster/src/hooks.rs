@@ -28,7 +28,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 pub const TIMEOUT_MAX: Duration = Duration::from_hours(24);
 
 /// What an annotation's hook is called in logs. Source: Velero `internal/hook/item_hook_handler.go`.
-const FROM_ANNOTATION: &str = "<from-annotation>";
+pub(crate) const FROM_ANNOTATION: &str = "<from-annotation>";
 
 /// When hooks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,12 +86,12 @@ pub struct Unrunnable {
 }
 
 /// A hook before it meets a pod.
-struct Wanted<'a> {
-    name: &'a str,
-    container: Option<&'a str>,
-    command: Vec<String>,
-    on_error: Option<OnError>,
-    timeout: Duration,
+pub(crate) struct Wanted<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) container: Option<&'a str>,
+    pub(crate) command: Vec<String>,
+    pub(crate) on_error: Option<OnError>,
+    pub(crate) timeout: Duration,
 }
 
 /// The hooks of a pod: those of its annotations, or else those of the spec that are for it. A pod that has ended has none.
@@ -160,12 +160,12 @@ fn annotated<'a>(annotations: &'a Value, prefix: &str, warnings: &mut Vec<String
 }
 
 /// A JSON list of words, or one word as it is.
-fn words(command: &str) -> Vec<String> {
+pub(crate) fn words(command: &str) -> Vec<String> {
     serde_json::from_str(command).unwrap_or_else(|_| vec![command.to_owned()])
 }
 
 /// A span of zero, and of less, is one that was not given.
-fn bounded(duration: &duration::Duration) -> Duration {
+pub(crate) fn bounded(duration: &duration::Duration) -> Duration {
     let nanoseconds: Result<u64, TryFromIntError> = u64::try_from(duration.nanoseconds());
     match nanoseconds {
         Ok(0) | Err(_) => TIMEOUT,
@@ -188,7 +188,7 @@ fn is_for(set: &BackupHook, pod: &Item) -> Result<bool> {
 }
 
 /// Finds the container of a hook: the one it names, or the pod's first.
-fn for_pod(pod: &Item, wanted: Wanted<'_>) -> Result<PodHook, Unrunnable> {
+pub(crate) fn for_pod(pod: &Item, wanted: Wanted<'_>) -> Result<PodHook, Unrunnable> {
     let stops = wanted.on_error == Some(OnError::Fail);
     let refuse = |why: String| Unrunnable { name: wanted.name.to_owned(), why, stops };
     let containers = containers(pod);

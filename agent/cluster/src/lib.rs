@@ -38,6 +38,7 @@ mod json;
 pub mod kind;
 pub mod order;
 pub mod problem;
+pub mod restore;
 pub mod select;
 pub mod strip;
 pub mod volumes;

@@ -5,11 +5,9 @@
 
 mod gather;
 mod inventory;
-mod log;
 mod prepare;
 mod queue;
 mod recover;
-mod results;
 mod run;
 mod store;
 mod transfer;

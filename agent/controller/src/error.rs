@@ -113,6 +113,23 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The objects of a restore cannot be read, or nothing can be made.
+    #[error("{}", .source.sentence())]
+    Restore {
+        /// Name of the Restore.
+        restore: String,
+        /// Why.
+        source: trysail_cluster::Error,
+    },
+    /// A Restore was deleted while it ran.
+    #[error("restore {restore} is gone")]
+    RestoreGone {
+        /// Its name.
+        restore: String,
+    },
+    /// A thread of ours has ended before its work.
+    #[error("{0} broke")]
+    Broken(&'static str),
     /// A backup of that name lies in the location already.
     #[error("backup already exists in object storage")]
     BackupExists {
@@ -145,16 +162,20 @@ impl Error {
                 Some(400 | 422) => Class::Invalid,
                 _ => Class::Transient,
             },
-            Self::NoKubernetes(_) | Self::Location { .. } | Self::Listen { .. } => Class::Invalid,
+            Self::NoKubernetes(_)
+            | Self::Location { .. }
+            | Self::Listen { .. }
+            | Self::RepositoryForeign { .. }
+            | Self::Object { .. }
+            | Self::BackupExists { .. }
+            | Self::RestoreGone { .. } => Class::Invalid,
             Self::Bucket { source, .. } => trysail_repository::Error::Store(source.clone()).class(),
             Self::Record { .. } => Class::Corrupt,
             Self::Unserved { .. } => Class::Transient,
             Self::Repository { source, .. } => source.class(),
-            Self::RepositoryForeign { .. } | Self::Object { .. } => Class::Invalid,
             Self::RepositoryKeyMissing { .. } => Class::Denied,
-            Self::Collect { source, .. } => class_of(source.class()),
-            Self::Make { .. } => Class::Bug,
-            Self::BackupExists { .. } => Class::Invalid,
+            Self::Collect { source, .. } | Self::Restore { source, .. } => class_of(source.class()),
+            Self::Make { .. } | Self::Broken(_) => Class::Bug,
         }
     }
 }

@@ -18,7 +18,7 @@ use trysail_api::{
     backup::{Backup, BackupPhase},
     names::{annotation, label},
     pod_volume_backup::PodVolumeBackup,
-    restore::Restore,
+    restore::{Restore, RestorePhase},
     schedule::Schedule,
     transfer::TransferPhase,
 };
@@ -263,6 +263,28 @@ impl Metrics {
         set(&self.backup_tarball_bytes, end.archive_bytes);
         set(&self.volumes_not_saved, end.volumes_not_saved);
         self.backup_duration.get_or_create(&schedule(of_schedule)).observe(end.seconds);
+    }
+
+    /// A restore that was started.
+    pub(crate) fn restore_started(&self, of_schedule: &str) {
+        self.increase("restore_attempt", of_schedule);
+    }
+
+    /// A restore that asked for what cannot be.
+    pub(crate) fn restore_refused(&self, of_schedule: &str) {
+        self.increase("restore_validation_failed", of_schedule);
+    }
+
+    /// A restore that ended.
+    pub(crate) fn restore_ended(&self, of_schedule: &str, phase: RestorePhase) {
+        self.increase(
+            match phase {
+                RestorePhase::Completed => "restore_success",
+                RestorePhase::PartiallyFailed => "restore_partial_failure",
+                _ => "restore_failed",
+            },
+            of_schedule,
+        );
     }
 
     fn increase(&self, counter: &str, of_schedule: &str) {

@@ -20,7 +20,7 @@ use crate::{
     leader::Election,
     location,
     metrics::Metrics,
-    schedule, server_status_request,
+    restore, schedule, server_status_request,
     settings::{SERVER_VERSION, Settings},
     sync,
 };
@@ -90,6 +90,7 @@ async fn act(context: &Arc<Context>) {
         sync::run(own()),
         schedule::run(own()),
         backup::run(own()),
+        restore::run(own()),
         expiry::run(own()),
         download_request::run(own()),
         server_status_request::run(own()),

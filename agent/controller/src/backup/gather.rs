@@ -29,8 +29,8 @@ use trysail_cluster::{
 };
 use trysail_repository::store::OBJECT_BYTES_MAX;
 
-use super::{log::BackupLog, prepare::is_left_out, volume_info::Bound};
-use crate::{Error, Result};
+use super::{prepare::is_left_out, volume_info::Bound};
+use crate::{Error, Result, run_log::RunLog};
 
 /// Objects between the one who reads and the one who writes.
 const WAITING: usize = 16;
@@ -87,7 +87,7 @@ pub(super) async fn gather(
     backup: &str,
     spec: BackupSpec,
     began: Timestamp,
-    log: &Arc<BackupLog>,
+    log: &Arc<RunLog>,
     count: &Arc<AtomicUsize>,
 ) -> Result<Gathered> {
     let failed = |source| Error::Collect { backup: backup.to_owned(), source };
@@ -109,7 +109,7 @@ pub(super) async fn gather(
 
 /// What takes objects in.
 struct Intake {
-    log: Arc<BackupLog>,
+    log: Arc<RunLog>,
     count: Arc<AtomicUsize>,
     hooks: Vec<BackupHook>,
 }
@@ -172,7 +172,7 @@ impl Intake {
 ///
 /// # Errors
 /// The archive cannot be written.
-pub(super) fn store(archive: &mut archive::Writer<Sink>, item: Item, log: &BackupLog) -> trysail_cluster::Result<()> {
+pub(super) fn store(archive: &mut archive::Writer<Sink>, item: Item, log: &RunLog) -> trysail_cluster::Result<()> {
     let place = Place::of(item.namespace());
     match archive.append(item) {
         Err(error @ ClusterError::Unstorable { .. }) => {
@@ -184,7 +184,7 @@ pub(super) fn store(archive: &mut archive::Writer<Sink>, item: Item, log: &Backu
 }
 
 /// How many objects of each kind are stored, in lines of the log.
-pub(super) fn tell(list: &archive::ResourceList, log: &BackupLog) {
+pub(super) fn tell(list: &archive::ResourceList, log: &RunLog) {
     for (kind, names) in list {
         log.info(&format!("Stored {} items", names.len()), &[("resource", kind)]);
     }
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn pods_with_hooks_wait_and_all_else_is_stored() {
-        let log = Arc::new(BackupLog::new("velero", "b"));
+        let log = Arc::new(RunLog::new("backup", "velero", "b"));
         let intake = Intake { log: Arc::clone(&log), count: Arc::default(), hooks: Vec::new() };
         let count = Arc::clone(&intake.count);
         let (sender, receiver) = mpsc::channel(8);

@@ -39,7 +39,6 @@ use trysail_cluster::{
 
 use super::{
     gather::{self, Gathered, gather},
-    log::BackupLog,
     prepare::{Prepared, World, for_collection, prepare},
     store::{Package, package, put_all, put_failed, put_record},
     volumes::{Done, Volumes},
@@ -50,6 +49,7 @@ use crate::{
     context::{Context, now},
     metrics::BackupEnd,
     patch, repository,
+    run_log::RunLog,
 };
 
 /// How often progress is written. Source: Velero pkg/backup/backup.go.
@@ -101,7 +101,7 @@ pub(super) async fn run(context: &Context, name: &str, begun: &OnceLock<Begun>) 
         policy,
         began: now(),
         since: Instant::now(),
-        log: Arc::new(BackupLog::new(&context.settings.namespace, name)),
+        log: Arc::new(RunLog::new("backup", &context.settings.namespace, name)),
     };
     let end = run.to_its_end().await;
     context.metrics.backup_ended(&schedule, &end);
@@ -147,7 +147,7 @@ struct Run<'a> {
     policy: Option<Policy>,
     began: Timestamp,
     since: Instant,
-    log: Arc<BackupLog>,
+    log: Arc<RunLog>,
 }
 
 /// What a Backup has saved.

@@ -10,8 +10,6 @@ use trysail_repository::seal::{self, Recipient};
 
 use super::{
     inventory::Inventory,
-    log::BackupLog,
-    results::Results,
     transfer,
     volume_info::{Bound, volume_infos},
 };
@@ -21,6 +19,8 @@ use crate::{
         layout,
         write::{Files, StoredFile},
     },
+    results::Results,
+    run_log::RunLog,
 };
 
 /// What a backup has saved, as files.
@@ -82,7 +82,7 @@ pub(super) async fn put_all(
     files: &mut Files,
     backup: &str,
     package: &Package,
-    log: &BackupLog,
+    log: &RunLog,
     summary: (&str, &[(&str, &str)]),
 ) -> Result<()> {
     let file = |rest: &str| layout::backup_file(backup, rest);
@@ -97,7 +97,7 @@ pub(super) async fn put_all(
 }
 
 /// Ends the log, and stores it and what it says of errors and warnings.
-async fn put_log(files: &mut Files, backup: &str, log: &BackupLog, summary: (&str, &[(&str, &str)])) -> Result<()> {
+async fn put_log(files: &mut Files, backup: &str, log: &RunLog, summary: (&str, &[(&str, &str)])) -> Result<()> {
     let ended = log.end(summary.0, summary.1).map_err(|error| Error::Make {
         backup: backup.to_owned(),
         what: "the log",
@@ -109,7 +109,7 @@ async fn put_log(files: &mut Files, backup: &str, log: &BackupLog, summary: (&st
 }
 
 /// Stores what there is of a backup that failed: its log, and its record.
-pub(super) async fn put_failed(files: &mut Files, record: &Backup, log: &BackupLog) -> Result<()> {
+pub(super) async fn put_failed(files: &mut Files, record: &Backup, log: &RunLog) -> Result<()> {
     let name = record.metadata.name.clone().unwrap_or_default();
     put_log(files, &name, log, ("The backup failed", &[])).await?;
     files.put(&layout::backup_record(&name), record_json(&name, record)?).await

@@ -80,9 +80,6 @@ pub(super) fn transfer(backup: &Backup, task: &VolumeTask, means: Means<'_>) -> 
         annotations.insert(annotation::PVC_NAME.to_owned(), claim.clone());
         tags.insert("pvc-uid".to_owned(), uid.clone());
     }
-    if !task.exclude.is_empty() {
-        annotations.insert(own::EXCLUDE.to_owned(), task.exclude.join(","));
-    }
     let parallel = backup.spec.uploader_config.as_ref().and_then(|config| config.parallel_files_upload);
     let settings = parallel.filter(|files| *files > 0).map(|files| (PARALLEL_FILES.to_owned(), files.to_string()));
     PodVolumeBackup {
@@ -242,7 +239,6 @@ mod tests {
                 },
                 "annotations": {
                     "velero.io/pvc-name": "claim", "trysail.io/task-keys": "sealed",
-                    "trysail.io/exclude": "*.tmp,cache/**",
                 },
             },
             "spec": {

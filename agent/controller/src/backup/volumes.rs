@@ -36,7 +36,6 @@ use trysail_cluster::{
 
 use super::{
     gather::HookedPod,
-    log::BackupLog,
     transfer::{Means, has_ended, judge, name_of, transfer},
 };
 use crate::{
@@ -46,6 +45,7 @@ use crate::{
     node::presence::{self, Agent},
     patch,
     repository::{self, Opened},
+    run_log::RunLog,
     task_keys,
 };
 
@@ -60,7 +60,7 @@ pub(super) struct Volumes<'a> {
     pub(super) context: &'a Context,
     pub(super) backup: &'a Backup,
     pub(super) location: &'a BackupStorageLocation,
-    pub(super) log: &'a BackupLog,
+    pub(super) log: &'a RunLog,
     pub(super) uploader: UploaderType,
     /// When volumes are no longer waited for.
     pub(super) deadline: Instant,

@@ -11,6 +11,9 @@ pub(crate) const DIRECTORIES: [&str; 6] = ["backups", "restores", "restic", "met
 /// Where backups lie.
 pub(crate) const BACKUPS: &str = "backups/";
 
+/// Where restores lie.
+pub(crate) const RESTORES: &str = "restores/";
+
 /// The record of a backup: where it exists, the backup does.
 pub(crate) fn backup_record(backup: &str) -> String {
     format!("{BACKUPS}{backup}/velero-backup.json")
@@ -45,7 +48,7 @@ pub(crate) fn backup_inventory(backup: &str) -> String {
 pub(crate) fn download(kind: DownloadTargetKind, name: &str) -> String {
     use DownloadTargetKind as Kind;
     let backup = |rest: &str| format!("{BACKUPS}{name}/{name}{rest}");
-    let restore = |rest: &str| format!("restores/{name}/restore-{name}{rest}");
+    let restore = |rest: &str| format!("{RESTORES}{name}/restore-{name}{rest}");
     match kind {
         Kind::BackupLog => backup("-logs.gz"),
         Kind::BackupContents => backup(".tar.gz"),
@@ -61,7 +64,7 @@ pub(crate) fn download(kind: DownloadTargetKind, name: &str) -> String {
         Kind::RestoreResourceList => restore("-resource-list.json.gz"),
         Kind::RestoreItemOperations => restore("-itemoperations.json.gz"),
         // Without `restore-`, unlike the others.
-        Kind::RestoreVolumeInfo => format!("restores/{name}/{name}-volumeinfo.json.gz"),
+        Kind::RestoreVolumeInfo => format!("{RESTORES}{name}/{name}-volumeinfo.json.gz"),
     }
 }
 

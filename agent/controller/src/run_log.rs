@@ -1,4 +1,4 @@
-//! The log of one backup, and what went wrong in it: the two are kept together, so that a backup's numbers of errors and
+//! The log of one Backup or Restore, and what went wrong in it: the two are kept together, so that its numbers of errors and
 //! warnings are those of the lines in its log.
 //!
 //! Lines are logfmt text as stock Velero writes them, in gzip as they come; the server's own log gets them too.
@@ -22,11 +22,13 @@ use crate::{
 /// Lines of a log; those beyond are counted. In gzip they take some MiB.
 const LINES_MAX: usize = 100_000;
 
-/// The log of a backup that runs.
+/// The log of a Backup or Restore that runs.
 #[derive(Debug)]
-pub(super) struct BackupLog {
+pub(crate) struct RunLog {
+    /// `backup` or `restore`.
+    kind: &'static str,
     /// `namespace/name`.
-    backup: String,
+    subject: String,
     state: Mutex<State>,
 }
 
@@ -41,45 +43,46 @@ struct State {
 
 /// A log that has ended.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(crate) struct Ended {
     /// As it is stored: text in gzip.
-    pub(super) stored: Vec<u8>,
+    pub(crate) stored: Vec<u8>,
     /// What went wrong.
-    pub(super) report: Report,
+    pub(crate) report: Report,
 }
 
-impl BackupLog {
-    pub(super) fn new(namespace: &str, backup: &str) -> Self {
+impl RunLog {
+    /// The log of a `backup` or `restore`.
+    pub(crate) fn new(kind: &'static str, namespace: &str, name: &str) -> Self {
         let gzip = GzEncoder::new(Vec::new(), Compression::default());
         let state = State { gzip, ended: Vec::new(), lines: 0, report: Report::default() };
-        Self { backup: format!("{namespace}/{backup}"), state: Mutex::new(state) }
+        Self { kind, subject: format!("{namespace}/{name}"), state: Mutex::new(state) }
     }
 
     /// What happens.
     #[track_caller]
-    pub(super) fn info(&self, message: &str, fields: &[(&str, &str)]) {
-        tracing::info!(backup = self.backup, "{message}");
+    pub(crate) fn info(&self, message: &str, fields: &[(&str, &str)]) {
+        tracing::info!(kind = self.kind, subject = self.subject, "{message}");
         self.line("info", message, fields, Location::caller());
     }
 
     /// What a person should know.
     #[track_caller]
-    pub(super) fn warning(&self, place: Place, message: &str) {
-        tracing::warn!(backup = self.backup, "{message}");
+    pub(crate) fn warning(&self, place: Place, message: &str) {
+        tracing::warn!(kind = self.kind, subject = self.subject, "{message}");
         self.line("warning", message, &fields_of(&place), Location::caller());
         self.lock().report.warnings.add(place, message);
     }
 
-    /// What is missing from the backup although it was asked for.
+    /// What is missing although it was asked for.
     #[track_caller]
-    pub(super) fn error(&self, place: Place, message: &str) {
-        tracing::error!(backup = self.backup, "{message}");
+    pub(crate) fn error(&self, place: Place, message: &str) {
+        tracing::error!(kind = self.kind, subject = self.subject, "{message}");
         self.line("error", message, &fields_of(&place), Location::caller());
         self.lock().report.errors.add(place, message);
     }
 
     /// How many errors and warnings there are.
-    pub(super) fn counts(&self) -> (usize, usize) {
+    pub(crate) fn counts(&self) -> (usize, usize) {
         let state = self.lock();
         (state.report.errors.count(), state.report.warnings.count())
     }
@@ -89,8 +92,8 @@ impl BackupLog {
     /// # Errors
     /// None that memory gives.
     #[track_caller]
-    pub(super) fn end(&self, summary: &str, fields: &[(&str, &str)]) -> io::Result<Ended> {
-        tracing::info!(backup = self.backup, "{summary}");
+    pub(crate) fn end(&self, summary: &str, fields: &[(&str, &str)]) -> io::Result<Ended> {
+        tracing::info!(kind = self.kind, subject = self.subject, "{summary}");
         let missing = self.lock().lines.saturating_sub(LINES_MAX);
         if missing > 0 {
             let message = format!("{missing} lines are left out, as the log has {LINES_MAX}");
@@ -122,7 +125,7 @@ impl BackupLog {
         let text = |text: &str| Value::from(text.to_owned());
         let source = format!("{}:{}", from.file(), from.line());
         let mut others: Vec<(&str, &str)> = fields.to_vec();
-        others.extend([("backup", self.backup.as_str()), ("logSource", source.as_str())]);
+        others.extend([(self.kind, self.subject.as_str()), ("logSource", source.as_str())]);
         others.sort_unstable();
         let first = [("time", Time::new(now()).to_string()), ("level", level.to_owned()), ("msg", message.to_owned())];
         let mut line: Map<String, Value> =
@@ -160,7 +163,7 @@ mod tests {
 
     #[test]
     fn lines_are_those_of_stock_velero_and_problems_are_counted() {
-        let log = BackupLog::new("velero", "b1");
+        let log = RunLog::new("backup", "velero", "b1");
         log.info("Stored objects", &[("resource", "pods"), ("count", "3")]);
         log.warning(Place::Namespace("app".to_owned()), "the volume a is not saved");
         log.error(Place::Backup, "no \"node\"");
@@ -178,12 +181,12 @@ mod tests {
         );
         let first = text(&ended).lines().next().unwrap().to_owned();
         assert!(first.starts_with("time=\"2"), "{first}");
-        assert!(first.contains("logSource=\"agent/controller/src/backup/log.rs:"), "{first}");
+        assert!(first.contains("logSource=\"agent/controller/src/run_log.rs:"), "{first}");
     }
 
     #[test]
     fn a_log_that_could_not_be_stored_goes_on() {
-        let log = BackupLog::new("velero", "b1");
+        let log = RunLog::new("backup", "velero", "b1");
         log.end("done", &[]).unwrap();
         log.error(Place::Backup, "the bucket is gone");
         let text = text(&log.end("The backup failed", &[]).unwrap());
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_log_that_is_too_long_says_so_and_keeps_its_last_line() {
-        let log = BackupLog::new("velero", "b1");
+        let log = RunLog::new("backup", "velero", "b1");
         for _ in 0..LINES_MAX + 2 {
             log.line("info", "a", &[], Location::caller());
         }

@@ -1,4 +1,4 @@
-//! `<backup>-results.gz`: errors and warnings, those of the backup itself, of the cluster, and of each namespace. Pure.
+//! The `-results.gz` of a Backup or Restore: errors and warnings, those of itself, of the cluster, and of each namespace. Pure.
 //!
 //! Source: Velero pkg/util/results/result.go.
 
@@ -9,7 +9,7 @@ use trysail_cluster::problem::{Place, Problems, Report};
 
 /// The file.
 #[derive(Debug, Serialize)]
-pub(super) struct Results {
+pub(crate) struct Results {
     errors: Part,
     warnings: Part,
 }
@@ -25,7 +25,7 @@ struct Part {
 }
 
 impl Results {
-    pub(super) fn of(report: &Report) -> Self {
+    pub(crate) fn of(report: &Report) -> Self {
         Self { errors: part(&report.errors), warnings: part(&report.warnings) }
     }
 }
