@@ -6,6 +6,7 @@
 mod gather;
 mod inventory;
 mod log;
+mod owed;
 mod prepare;
 mod queue;
 mod recover;
@@ -48,7 +49,7 @@ use crate::{
     patch,
 };
 
-/// The controller's name in the settings. Source: Velero pkg/constant.
+/// The controller's name in the settings. Source: Velero `pkg/constant`.
 const NAME: &str = "backup";
 
 /// How soon a step that failed is tried again.
@@ -209,6 +210,7 @@ async fn work(context: Arc<Context>, name: String, stopped: oneshot::Receiver<()
 
 /// Leaves nothing of a Backup that was deleted while it ran.
 async fn clear(context: &Context, begun: &Begun) {
+    begun.owed.run(context).await;
     if let Err(error) = volumes::cancel_all(context, &begun.backup).await {
         tracing::warn!(%error, "Volumes of a deleted backup cannot be cancelled");
     }

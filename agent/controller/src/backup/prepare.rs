@@ -1,6 +1,6 @@
 //! From a Backup as its user wrote it to one that can run: empty fields are filled, and what cannot be is said. Pure.
 //!
-//! Source: Velero 1.18 pkg/controller/backup_controller.go, `prepareBackupRequest`.
+//! Source: Velero 1.18 `pkg/controller/backup_controller.go`, `prepareBackupRequest`.
 
 use std::collections::BTreeMap;
 
@@ -22,10 +22,10 @@ use trysail_cluster::archive;
 
 use crate::{location, settings::BackupSettings};
 
-/// How long a CSI snapshot may take, where a Backup does not say. Source: Velero pkg/cmd/server/config/config.go.
+/// How long a CSI snapshot may take, where a Backup does not say. Source: Velero `pkg/cmd/server/config/config.go`.
 const CSI_SNAPSHOT_TIMEOUT: i64 = 600_000_000_000;
 
-/// Kinds of snapshots of a cluster that mean nothing in another one. Source: Velero pkg/controller/backup_controller.go.
+/// Kinds of snapshots of a cluster that mean nothing in another one. Source: Velero `pkg/controller/backup_controller.go`.
 const SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io";
 const SNAPSHOT_CONTENTS: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
 

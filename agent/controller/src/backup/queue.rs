@@ -3,7 +3,7 @@
 //! Backups start in the order in which they were made, as many at once as the settings allow, and none beside one with
 //! which it has a namespace in common: the hooks of one would freeze what the other reads.
 //!
-//! Source: Velero 1.18 pkg/controller/backup_queue_controller.go.
+//! Source: Velero 1.18 `pkg/controller/backup_queue_controller.go`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! Backups that ran when their server died. Nobody goes on with them: they are Failed, unless their record says that they had
 //! come to their end.
 //!
-//! Source: Velero pkg/cmd/server/server.go, `markInProgressBackupsFailed`.
+//! Source: Velero `pkg/cmd/server/server.go`, `markInProgressBackupsFailed`.
 
 use kube::ResourceExt as _;
 use serde_json::json;
@@ -11,7 +11,7 @@ use trysail_api::{
     time::Time,
 };
 
-use super::{run::persist, volumes::cancel_all};
+use super::{owed::run_named, run::persist, volumes::cancel_all};
 use crate::{
     Result,
     bucket::Place,
@@ -34,6 +34,7 @@ pub(super) async fn recover(context: &Context) -> Result<()> {
         let status = ended.unwrap_or_else(|| failed(&backup, phase));
         tracing::warn!(backup = name, phase = %status.phase.unwrap_or(phase), "A backup was left by a server that is gone");
         persist(context, &name, &json!({ "status": status })).await;
+        run_named(context, &backup).await?;
         cancel_all(context, &backup).await?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! `<backup>-results.gz`: errors and warnings, those of the backup itself, of the cluster, and of each namespace. Pure.
 //!
-//! Source: Velero pkg/util/results/result.go.
+//! Source: Velero `pkg/util/results/result.go`.
 
 use std::collections::BTreeMap;
 

@@ -26,7 +26,7 @@ use trysail_api::{
     backup_storage_location::BackupStorageLocation,
     duration::Duration as Span,
     hook::HookStatus,
-    names::{annotation, label},
+    names::{annotation, label, own},
     pod_volume_backup::PodVolumeBackup,
     policy::Policy,
     time::Time,
@@ -40,6 +40,7 @@ use trysail_cluster::{
 use super::{
     gather::{self, Gathered, gather},
     log::BackupLog,
+    owed::Owed,
     prepare::{Prepared, World, for_collection, prepare},
     store::{Package, package, put_all, put_failed, put_record},
     volumes::{Done, Volumes},
@@ -52,11 +53,14 @@ use crate::{
     patch, repository,
 };
 
-/// How often progress is written. Source: Velero pkg/backup/backup.go.
+/// How often progress is written. Source: Velero `pkg/backup/backup.go`.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 
 /// How long a Backup waits for a location that nobody has looked at yet.
 const LOCATION_PATIENCE: Duration = Duration::from_mins(1);
+
+/// What an annotation says of volumes that are left out: a screen. All of them are in the log.
+const SKIPPED_BYTES_MAX: usize = 4000;
 
 /// How long the log of a failed backup is tried to be stored: that the store is gone may be the reason.
 const FAILED_PATIENCE: Duration = Duration::from_secs(10);
@@ -66,10 +70,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A Backup that has begun, for who must clear up after it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Begun {
     pub(super) backup: Backup,
     pub(super) location: BackupStorageLocation,
+    pub(super) owed: Owed,
 }
 
 /// Runs a Backup whose turn it is.
@@ -93,11 +98,12 @@ pub(super) async fn run(context: &Context, name: &str, begun: &OnceLock<Begun>) 
         return Ok(());
     };
     context.metrics.backup_started(&schedule);
-    let begun = begun.get_or_init(|| Begun { backup, location });
+    let begun = begun.get_or_init(|| Begun { backup, location, owed: Owed::default() });
     let run = Run {
         context,
         backup: &begun.backup,
         location: &begun.location,
+        owed: &begun.owed,
         policy,
         began: now(),
         since: Instant::now(),
@@ -144,6 +150,7 @@ struct Run<'a> {
     context: &'a Context,
     backup: &'a Backup,
     location: &'a BackupStorageLocation,
+    owed: &'a Owed,
     policy: Option<Policy>,
     began: Timestamp,
     since: Instant,
@@ -156,6 +163,8 @@ struct Saved {
     items: usize,
     hooks: HookStatus,
     volumes_not_saved: usize,
+    /// The annotation that names volumes which are left out.
+    skipped: Option<String>,
 }
 
 impl Run<'_> {
@@ -214,6 +223,7 @@ impl Run<'_> {
             backup: self.backup,
             location: self.location,
             log: &self.log,
+            owed: self.owed,
             uploader: self.context.settings.backups.uploader,
             deadline: self.since + self.volumes_timeout(),
             repositories: Mutex::new(BTreeMap::new()),
@@ -234,7 +244,7 @@ impl Run<'_> {
         let saved_volumes = transfers.iter().filter(|transfer| is_saved(transfer)).count();
         let package = package(&name, sink.0, &list, &transfers, &selected.skipped, &bound, &recipients).await?;
         let volumes_not_saved = selected.skipped.len() + wanted.saturating_sub(saved_volumes);
-        Ok((files, Saved { package, items, hooks, volumes_not_saved }))
+        Ok((files, Saved { package, items, hooks, volumes_not_saved, skipped: annotation_of(&selected.skipped) }))
     }
 
     /// How long all volumes together may take.
@@ -311,10 +321,14 @@ impl Run<'_> {
         ];
         put_all(files, &name, &saved.package, &self.log, (&summary, &fields)).await?;
         let finalizing = if is_whole { BackupPhase::Finalizing } else { BackupPhase::FinalizingPartiallyFailed };
-        self.report(&BackupStatus { phase: Some(finalizing), ..status.clone() }).await;
+        let status_now = BackupStatus { phase: Some(finalizing), ..status.clone() };
+        let skipped = json!({ "annotations": { own::SKIPPED_VOLUMES: saved.skipped } });
+        persist(self.context, &name, &json!({ "metadata": skipped, "status": status_now })).await;
         let phase = if is_whole { BackupPhase::Completed } else { BackupPhase::PartiallyFailed };
         let status = BackupStatus { phase: Some(phase), completion_timestamp: Some(Time::new(now())), ..status };
-        put_record(files, &self.record(&status), &saved.package).await?;
+        let mut record = self.record(&status);
+        record.annotations_mut().extend(saved.skipped.clone().map(|text| (own::SKIPPED_VOLUMES.to_owned(), text)));
+        put_record(files, &record, &saved.package).await?;
         self.report(&status).await;
         let archive_bytes = saved.package.archive.len();
         let volumes_not_saved = saved.volumes_not_saved;
@@ -421,6 +435,22 @@ pub(super) async fn persist(context: &Context, name: &str, fields: &Value) {
     }
 }
 
+/// The volumes that are left out, with why, as `velero backup describe` shows annotations; none where all are saved.
+fn annotation_of(skipped: &[Skipped]) -> Option<String> {
+    let (mut text, count) = (String::new(), skipped.len());
+    for (at, skipped) in skipped.iter().enumerate() {
+        let sentence = skipped.to_string();
+        if text.len() + sentence.len() > SKIPPED_BYTES_MAX {
+            return Some(format!("{text}; {} more are in the log", count - at));
+        }
+        if at > 0 {
+            text.push_str("; ");
+        }
+        text.push_str(&sentence);
+    }
+    (!text.is_empty()).then_some(text)
+}
+
 /// A number as a status holds it.
 fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
@@ -428,4 +458,34 @@ fn count(number: usize) -> i32 {
 
 fn is_saved(transfer: &PodVolumeBackup) -> bool {
     transfer.status.as_ref().and_then(|status| status.phase) == Some(TransferPhase::Completed)
+}
+
+#[cfg(test)]
+mod tests {
+    use trysail_cluster::volumes::Reason;
+
+    use super::*;
+
+    fn skipped(volume: &str) -> Skipped {
+        Skipped {
+            namespace: "app".to_owned(),
+            pod: Some("web".to_owned()),
+            volume: volume.to_owned(),
+            claim: None,
+            reason: Reason::Policy,
+        }
+    }
+
+    #[test]
+    fn volumes_that_are_left_out_are_named_and_those_beyond_a_screen_counted() {
+        assert_eq!(annotation_of(&[]), None);
+        let sentence =
+            |volume: &str| format!("volume {volume} of pod app/web is not saved: the resource policy says skip");
+        let both = format!("{}; {}", sentence("a"), sentence("b"));
+        assert_eq!(annotation_of(&[skipped("a"), skipped("b")]), Some(both));
+        let many: Vec<Skipped> = (0..1000).map(|_| skipped("a")).collect();
+        let text = annotation_of(&many).unwrap();
+        let fits = SKIPPED_BYTES_MAX / (sentence("a").len() + 2);
+        assert!(text.ends_with(&format!("; {} more are in the log", 1000 - fits)), "{text}");
+    }
 }

@@ -37,6 +37,7 @@ use trysail_cluster::{
 use super::{
     gather::HookedPod,
     log::BackupLog,
+    owed::Owed,
     transfer::{Means, has_ended, judge, name_of, transfer},
 };
 use crate::{
@@ -61,6 +62,7 @@ pub(super) struct Volumes<'a> {
     pub(super) backup: &'a Backup,
     pub(super) location: &'a BackupStorageLocation,
     pub(super) log: &'a BackupLog,
+    pub(super) owed: &'a Owed,
     pub(super) uploader: UploaderType,
     /// When volumes are no longer waited for.
     pub(super) deadline: Instant,
@@ -140,6 +142,7 @@ impl Volumes<'_> {
     ) -> (HookStatus, Option<Item>) {
         let HookedPod { pod, before, after } = hooked;
         let mut status = HookStatus::default();
+        self.owed.add(self.context, self.backup, &pod, &after).await;
         let first = self.run_hooks(&pod, &before, &mut status).await;
         if first.is_stopped {
             for task in &tasks {
@@ -154,6 +157,7 @@ impl Volumes<'_> {
         if !first.is_stopped || !first.outputs.is_empty() {
             self.run_hooks(&pod, &after, &mut status).await;
         }
+        self.owed.settle(self.context, self.backup, &pod).await;
         (status, (!first.is_stopped).then_some(pod))
     }
 
@@ -198,17 +202,21 @@ impl Volumes<'_> {
         names
     }
 
-    /// An error for each pod, and a warning for each of its volumes: so many count in Velero too, with these words.
+    /// An error for each pod, and a warning for each of its volumes: so many count in Velero too, with these words. An error for
+    /// each claim that no pod mounts.
     fn no_agent(&self, task: &VolumeTask, node: &str, told: &mut BTreeSet<String>) {
         let why = format!("daemonset pod not found in running state in node {node}");
-        if let Source::Pod { name, .. } = &task.source {
-            let pod = format!("{}/{name}", task.namespace);
-            if told.insert(pod.clone()) {
-                self.log.error(Place::Backup, &format!("Volumes of pod {pod} are not saved: {why}"));
-            }
-        }
         let message = format!("{} is not saved: {why}", name_of(task));
-        self.log.warning(Place::Namespace(task.namespace.clone()), &message);
+        let place = Place::Namespace(task.namespace.clone());
+        let Source::Pod { name, .. } = &task.source else {
+            self.log.error(place, &message);
+            return;
+        };
+        let pod = format!("{}/{name}", task.namespace);
+        if told.insert(pod.clone()) {
+            self.log.error(Place::Backup, &format!("Volumes of pod {pod} are not saved: {why}"));
+        }
+        self.log.warning(place, &message);
     }
 
     async fn start_one(&self, task: &VolumeTask) -> std::result::Result<String, Unstarted> {
