@@ -330,18 +330,17 @@ fn bad_backups_are_refused_with_the_name_of_the_field_and_good_ones_go_on() -> R
 }
 
 #[test]
-fn a_claim_whose_node_has_no_agent_is_told_and_a_backup_of_claims_that_saves_none_says_so() -> Result<()> {
+fn a_claim_whose_node_has_no_agent_is_an_error_and_a_backup_of_claims_that_reads_none_says_so() -> Result<()> {
     let mut installation = shop(&[])?;
     claim(&mut installation)?;
     let said = installation.velero(&["backup", "create", "b1", "--include-namespaces", "app1", "--wait"])?;
-    assert!(said.contains("Backup completed with status: Completed."), "{said}");
+    assert!(said.contains("Backup completed with status: PartiallyFailed."), "{said}");
+    let problem = "claim app1/data is not saved: daemonset pod not found in running state in node node1";
     let log = installation.velero(&["backup", "logs", "b1"])?;
-    let warning =
-        "level=warning msg=\"claim app1/data is not saved: daemonset pod not found in running state in node node1\"";
-    assert!(log.contains(warning), "{log}");
+    assert!(log.contains(&format!("level=error msg=\"{problem}\" backup=velero/b1")), "{log}");
     for tool in BOTH {
         let described = velero(tool, installation.api.kubeconfig(), &["backup", "describe", "b1", "--details"])?;
-        assert!(described.contains("app1:   claim app1/data is not saved: daemonset pod not found"), "{described}");
+        assert!(described.contains(&format!("app1:   {problem}")), "{described}");
     }
     let said = installation.velero(&[
         "backup",
@@ -355,6 +354,9 @@ fn a_claim_whose_node_has_no_agent_is_told_and_a_backup_of_claims_that_saves_non
     assert!(said.contains("Backup completed with status: Completed."), "{said}");
     let backup = installation.object("backup", "b2")?.context("the backup is there")?;
     assert_eq!(backup["status"]["warnings"], 1);
+    let described = installation.velero(&["backup", "describe", "b2"])?;
+    let named = "trysail.io/skipped-volumes=claim app1/data is not saved: no annotation backup.velero.io/backup-volumes names it";
+    assert!(described.contains(named), "{described}");
     let results: Value = serde_json::from_str(&unzipped(&stored(&installation, "backups/b2/b2-results.gz")?)?)?;
     assert_eq!(results["warnings"]["velero"], json!(["no volume is saved although the backup has 1 claims"]));
     let infos: Value = serde_json::from_str(&unzipped(&stored(&installation, "backups/b2/b2-volumeinfo.json.gz")?)?)?;
