@@ -12,7 +12,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use flate2::read::MultiGzDecoder;
 use serde_json::{Value, json};
-use trysail_repository::seal::{self, Identity};
+use trysail_repository::{
+    seal::{self, Identity},
+    signature::verify_inventory,
+};
 use trysail_tests::{
     installation::{BUCKET, Installation},
     tools::Tool,
@@ -206,10 +209,13 @@ fn what_is_stored_is_what_stock_velero_stores_and_a_little_more() -> Result<()> 
 }
 
 #[test]
-fn the_inventory_names_every_file_with_its_hash() -> Result<()> {
+fn the_inventory_is_signed_by_the_location_s_root_key_and_names_every_file_with_its_hash() -> Result<()> {
     let installation = shop(&[])?;
     installation.velero(&["backup", "create", "b1", "--include-namespaces", "app1", "--wait"])?;
-    let inventory: Value = serde_json::from_slice(&stored(&installation, "backups/b1/b1-trysail.json")?)?;
+    let signed = stored(&installation, "backups/b1/b1-trysail.json")?;
+    let location = installation.object("backupstoragelocation", "default")?.context("the location is there")?;
+    let root = location["metadata"]["annotations"]["trysail.io/root-key"].as_str().context("its root key is pinned")?;
+    let inventory: Value = serde_json::from_slice(&verify_inventory(&signed, root.parse()?)?)?;
     let files = inventory["files"].as_array().context("files")?;
     let mut named: Vec<String> =
         files.iter().filter_map(|file| file["key"].as_str()).map(|key| key.replace("backups/b1/", "")).collect();

@@ -14,7 +14,7 @@ use trysail_api::{
 };
 use trysail_repository::{
     Error as RepositoryError, Repository,
-    keys::Keys,
+    keys::{Keys, Signer},
     layout::{NotAVolumeName, VolumeName},
     seal::Recipient,
     signature::PublicKey,
@@ -104,6 +104,29 @@ async fn prepare(
     pin(context, location, repository.config().root).await?;
     let identifier = place::identifier(location, uploader, namespace);
     Ok(Opened { repository, keys: Some(keys), name: name.to_owned(), identifier })
+}
+
+/// What stands for no namespace where a location has a root key and no repository yet.
+const NO_NAMESPACE: &str = "";
+
+/// The root key of a location, which signs what lies there outside of repositories; made and pinned where there is none.
+///
+/// # Errors
+/// [`Error::RepositoryKeyMissing`] where the location has a root key that is not here, and those of the store and of the API
+/// server.
+pub(crate) async fn root(
+    context: &Context,
+    location: &BackupStorageLocation,
+    uploader: UploaderType,
+) -> Result<Signer> {
+    let pinned = pinned(location)?;
+    if let Some(keys) = keys::of_location(context, &location.name_any(), pinned).await? {
+        return Ok(keys.root());
+    }
+    let place = Place::open(location, context).await?;
+    let keys = keys::for_new(context, &place, location, NO_NAMESPACE, uploader, pinned).await?;
+    pin(context, location, keys.root().public()).await?;
+    Ok(keys.root())
 }
 
 /// Opens the repository of a namespace to be read, where there is one.

@@ -36,6 +36,7 @@ use trysail_cluster::{
     problem::{Place as ProblemPlace, Report},
     volumes::{self as choice, Skipped},
 };
+use trysail_repository::keys::Signer;
 
 use super::{
     gather::{self, Gathered, gather},
@@ -165,6 +166,8 @@ struct Saved {
     volumes_not_saved: usize,
     /// The annotation that names volumes which are left out.
     skipped: Option<String>,
+    /// What signs the inventory.
+    root: Option<Signer>,
 }
 
 impl Run<'_> {
@@ -243,8 +246,21 @@ impl Run<'_> {
         let items = list.values().map(BTreeSet::len).sum();
         let saved_volumes = transfers.iter().filter(|transfer| is_saved(transfer)).count();
         let package = package(&name, sink.0, &list, &transfers, &selected.skipped, &bound, &recipients).await?;
+        let root = self.root().await;
         let volumes_not_saved = selected.skipped.len() + wanted.saturating_sub(saved_volumes);
-        Ok((files, Saved { package, items, hooks, volumes_not_saved, skipped: annotation_of(&selected.skipped) }))
+        Ok((files, Saved { package, items, hooks, volumes_not_saved, skipped: annotation_of(&selected.skipped), root }))
+    }
+
+    /// The key that signs. A backup without a signature restores, but for rights and webhooks.
+    async fn root(&self) -> Option<Signer> {
+        let uploader = self.context.settings.backups.uploader;
+        match repository::root(self.context, self.location, uploader).await {
+            Ok(root) => Some(root),
+            Err(error) => {
+                self.log.warning(ProblemPlace::Backup, &format!("the backup is not signed: {error}"));
+                None
+            }
+        }
     }
 
     /// How long all volumes together may take.
@@ -328,7 +344,7 @@ impl Run<'_> {
         let status = BackupStatus { phase: Some(phase), completion_timestamp: Some(Time::new(now())), ..status };
         let mut record = self.record(&status);
         record.annotations_mut().extend(saved.skipped.clone().map(|text| (own::SKIPPED_VOLUMES.to_owned(), text)));
-        put_record(files, &record, &saved.package).await?;
+        put_record(files, &record, &saved.package, saved.root.as_ref()).await?;
         self.report(&status).await;
         let archive_bytes = saved.package.archive.len();
         let volumes_not_saved = saved.volumes_not_saved;

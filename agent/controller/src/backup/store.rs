@@ -6,7 +6,11 @@ use flate2::{Compression, write::GzEncoder};
 use serde::Serialize;
 use trysail_api::{backup::Backup, pod_volume_backup::PodVolumeBackup};
 use trysail_cluster::{archive::ResourceList, volumes::Skipped};
-use trysail_repository::seal::{self, Recipient};
+use trysail_repository::{
+    keys::Signer,
+    seal::{self, Recipient},
+    signature::sign_inventory,
+};
 
 use super::{
     inventory::Inventory,
@@ -124,7 +128,12 @@ fn record_json<T: Serialize>(backup: &str, value: &T) -> Result<Vec<u8>> {
 }
 
 /// Stores the inventory and then the record.
-pub(super) async fn put_record(files: &mut Files, record: &Backup, package: &Package) -> Result<()> {
+pub(super) async fn put_record(
+    files: &mut Files,
+    record: &Backup,
+    package: &Package,
+    root: Option<&Signer>,
+) -> Result<()> {
     let name = record.metadata.name.clone().unwrap_or_default();
     let json = record_json(&name, record)?;
     files.put(&layout::backup_record_by_its_former_name(&name), zipped(&name, "the record", record)?).await?;
@@ -132,7 +141,11 @@ pub(super) async fn put_record(files: &mut Files, record: &Backup, package: &Pac
     let mut all = files.stored.clone();
     all.push(StoredFile::of(&key, &json));
     let uid = record.metadata.uid.clone().unwrap_or_default();
-    let inventory = record_json(&name, &Inventory::new(&name, &uid, &all, &package.transfers))?;
+    let inventory = Inventory::new(&name, &uid, root.map(Signer::public), &all, &package.transfers);
+    let inventory = match root {
+        Some(root) => sign_inventory(&inventory, root),
+        None => record_json(&name, &inventory)?,
+    };
     files.put(&layout::backup_inventory(&name), inventory).await?;
     files.put(&key, json).await
 }
