@@ -1,8 +1,9 @@
-//! The kind Backup: which is next (`queue`), what it asks for (`prepare`), and its run (`run`).
+//! The kind Backup: which is next (`queue`), what it asks for (`begin`, `prepare`), and its run (`run`).
 //!
 //! One loop looks at all Backups, since the turn of each depends on the others; each that runs is a task of its own, and ends
 //! where its object goes. Objects that are not what their kind says are refused, and stand in nobody's way.
 
+mod begin;
 mod gather;
 mod inventory;
 mod log;
@@ -12,6 +13,7 @@ mod queue;
 mod recover;
 mod results;
 mod run;
+mod skipped;
 mod store;
 mod transfer;
 mod volume_info;
@@ -33,15 +35,15 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::{
     sync::oneshot,
-    task::JoinSet,
+    task::{self, JoinError, JoinSet},
     time::{MissedTickBehavior, interval, sleep},
 };
 use trysail_api::backup::{Backup, BackupPhase};
 
 use self::{
+    begin::{Begun, begin},
     queue::{Entry, Step, decide},
     recover::recover,
-    run::Begun,
 };
 use crate::{
     bucket::{Place, write::Files},
@@ -90,6 +92,7 @@ struct Backups {
 /// A Backup that runs.
 struct Running {
     uid: String,
+    task: task::Id,
     /// Dropped or sent to: its object is gone, or is being deleted.
     stop: Option<oneshot::Sender<()>>,
 }
@@ -111,7 +114,7 @@ impl Backups {
                 },
                 Some(ended) = self.tasks.join_next() => match ended {
                     Ok(name) => drop(self.running.remove(&name)),
-                    Err(error) => tracing::error!(%error, "The task of a backup broke"),
+                    Err(error) => self.note_broken(&error).await,
                 },
                 _ = ticks.tick() => {}
             }
@@ -131,6 +134,16 @@ impl Backups {
             Event::InitDone => self.known.retain(|name, _| self.listed.contains(name)),
             Event::Apply(object) => drop(self.known.insert(object.name_any(), Entry::read(&object))),
             Event::Delete(object) => drop(self.known.remove(&object.name_any())),
+        }
+    }
+
+    /// A task that panicked says nothing itself, and must not keep its place.
+    async fn note_broken(&mut self, error: &JoinError) {
+        let broken = self.running.extract_if(.., |_, running| running.task == error.id()).map(|(name, _)| name);
+        for name in broken.collect::<Vec<_>>() {
+            tracing::error!(backup = name, %error, "The task of a backup broke");
+            let reason = format!("the server is broken: {error}");
+            self.write(&name, json!({ "status": { "phase": BackupPhase::Failed, "failureReason": reason } })).await;
         }
     }
 
@@ -183,8 +196,8 @@ impl Backups {
     fn start(&mut self, name: &str) {
         let Some(entry) = self.known.get(name) else { return };
         let (stop, stopped) = oneshot::channel();
-        self.running.insert(name.to_owned(), Running { uid: entry.uid.clone(), stop: Some(stop) });
-        self.tasks.spawn(work(Arc::clone(&self.context), name.to_owned(), stopped));
+        let task = self.tasks.spawn(work(Arc::clone(&self.context), name.to_owned(), stopped)).id();
+        self.running.insert(name.to_owned(), Running { uid: entry.uid.clone(), task, stop: Some(stop) });
     }
 }
 
@@ -192,7 +205,7 @@ impl Backups {
 async fn work(context: Arc<Context>, name: String, stopped: oneshot::Receiver<()>) -> String {
     let begun = OnceLock::new();
     tokio::select! {
-        done = run::run(&context, &name, &begun) => {
+        done = begin(&context, &name, &begun) => {
             if let Err(error) = done {
                 tracing::warn!(backup = name, %error, "A backup cannot be begun");
                 sleep(AGAIN).await;

@@ -1,5 +1,7 @@
 //! Writing parts of objects. Velero's kinds have no status subresource: a status is a field like any other.
 
+use std::time::Duration;
+
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Resource,
@@ -8,6 +10,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::sleep;
 
 use crate::{
     Error, Result,
@@ -47,5 +50,22 @@ where
     match context.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(fields)).await {
         Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(false),
         other => other.map(|_| true).map_err(Error::kubernetes(format!("patch {} {name}", K::kind(&())))),
+    }
+}
+
+/// Pauses between tries of what must be written.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Merges fields into an object until that is done, or the object is gone: what is so must not stay unsaid.
+pub(crate) async fn persist<K>(context: &Context, name: &str, fields: &Value)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let mut pause = FIRST_PAUSE;
+    while let Err(error) = merge::<K>(context, name, fields).await {
+        tracing::warn!(name, %error, "What must be written cannot be");
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

@@ -18,8 +18,7 @@ use trysail_cluster::{
     select::resource,
 };
 
-use super::run::persist;
-use crate::{Error, Result, context::Context};
+use crate::{Error, Result, context::Context, patch};
 
 /// Pods whose hooks after are owed, by `namespace/name`.
 #[derive(Debug, Default)]
@@ -50,7 +49,7 @@ impl Owed {
         let names: Vec<String> = self.pods().keys().cloned().collect();
         let value = if names.is_empty() { Value::Null } else { names.join(",").into() };
         let fields = json!({ "metadata": { "annotations": { own::OWED_HOOKS: value } } });
-        persist(context, &backup.name_any(), &fields).await;
+        patch::persist::<Backup>(context, &backup.name_any(), &fields).await;
     }
 
     /// Runs them, for a backup that does not go on.
@@ -91,6 +90,6 @@ pub(super) async fn run_named(context: &Context, backup: &Backup) -> Result<()> 
         run(context, &pod, &plan).await;
     }
     let fields = json!({ "metadata": { "annotations": { own::OWED_HOOKS: Value::Null } } });
-    persist(context, &backup.name_any(), &fields).await;
+    patch::persist::<Backup>(context, &backup.name_any(), &fields).await;
     Ok(())
 }

@@ -61,7 +61,7 @@ pub(super) struct Prepared {
 pub(super) fn prepare(mut backup: Backup, world: &World, settings: &BackupSettings, now: Timestamp) -> Prepared {
     let before = json!(backup.spec);
     let mut problems = validate::backup(&backup.spec);
-    let location = find_location(&backup.spec, world);
+    let location = find_location(&backup.spec, &world.locations, &world.default_location).cloned();
     fill(&mut backup.spec, world, location.as_ref(), settings);
     problems.extend(location_problem(&backup.spec, location.as_ref()));
     let policy = match policy(&backup, world) {
@@ -88,13 +88,16 @@ pub(super) fn prepare(mut backup: Backup, world: &World, settings: &BackupSettin
     Prepared { backup, fields, problems, location, policy }
 }
 
-fn find_location(spec: &BackupSpec, world: &World) -> Option<BackupStorageLocation> {
-    let named = spec.storage_location.as_ref().filter(|name| !name.is_empty());
-    let found = match named {
-        Some(name) => world.locations.iter().find(|location| location.name_any() == *name),
-        None => location::default_of(&world.locations, &world.default_location),
-    };
-    found.cloned()
+/// The location that a Backup names, or else the default one.
+pub(super) fn find_location<'l>(
+    spec: &BackupSpec,
+    locations: &'l [BackupStorageLocation],
+    default: &str,
+) -> Option<&'l BackupStorageLocation> {
+    match spec.storage_location.as_ref().filter(|name| !name.is_empty()) {
+        Some(name) => locations.iter().find(|location| location.name_any() == *name),
+        None => location::default_of(locations, default),
+    }
 }
 
 fn fill(spec: &mut BackupSpec, world: &World, location: Option<&BackupStorageLocation>, settings: &BackupSettings) {

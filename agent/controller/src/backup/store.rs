@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use serde::Serialize;
 use trysail_api::{backup::Backup, pod_volume_backup::PodVolumeBackup};
@@ -29,10 +30,10 @@ use crate::{
 
 /// What a backup has saved, as files.
 pub(super) struct Package {
-    pub(super) archive: Vec<u8>,
-    resource_list: Vec<u8>,
+    pub(super) archive: Bytes,
+    resource_list: Bytes,
     transfers: Vec<PodVolumeBackup>,
-    volume_infos: Vec<u8>,
+    volume_infos: Bytes,
     /// How many volumes were read or tried.
     pub(super) volumes: usize,
 }
@@ -62,9 +63,9 @@ pub(super) async fn package(
     };
     let transfers: Vec<PodVolumeBackup> = transfers.iter().cloned().map(transfer::stored).collect();
     Ok(Package {
-        archive,
-        resource_list: zipped(backup, "the resource list", list)?,
-        volume_infos: zipped(backup, "the volume information", &volume_infos(&transfers, skipped, bound))?,
+        archive: archive.into(),
+        resource_list: zipped(backup, "the resource list", list)?.into(),
+        volume_infos: zipped(backup, "the volume information", &volume_infos(&transfers, skipped, bound))?.into(),
         volumes: transfers.len(),
         transfers,
     })
