@@ -6,6 +6,7 @@
 mod bucket;
 mod condition;
 mod context;
+mod deletion;
 mod download_request;
 mod drive;
 mod error;

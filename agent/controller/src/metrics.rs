@@ -22,6 +22,8 @@ use trysail_api::{
 };
 use trysail_repository::Class;
 
+use crate::repository::care::metrics::CareMetrics;
+
 type Labels<const N: usize> = [(&'static str, String); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
@@ -68,6 +70,8 @@ pub(crate) struct Metrics {
     location_status: Gauges<1>,
     location_condition: Gauges<2>,
     reconcile_errors: Counters<2>,
+    /// What is counted of the care of repositories.
+    pub(crate) care: CareMetrics,
     schedules: Mutex<BTreeSet<String>>,
 }
 
@@ -115,6 +119,7 @@ impl Metrics {
             backup_duration,
             location_condition: Gauges::default(),
             reconcile_errors: Counters::default(),
+            care: CareMetrics::new(velero),
             schedules: Mutex::default(),
             registry: Registry::default(),
         };
@@ -122,6 +127,7 @@ impl Metrics {
         let condition = metrics.location_condition.clone();
         trysail.register("location_condition", "1 for each thing that is to be said of a location", condition);
         metrics.register_errors(trysail);
+        metrics.care.register_own(trysail);
         metrics.add_schedule("");
         Self { registry, ..metrics }
     }
@@ -208,6 +214,13 @@ impl Metrics {
         self.location_status.remove(&[("backup_location_name", name.to_owned())]);
         for reason in reasons {
             self.location_condition.remove(&[("location", name.to_owned()), ("reason", (*reason).to_owned())]);
+        }
+    }
+
+    /// Counts one more thing that happened to a schedule's backups; empty for those of none.
+    pub(crate) fn of_schedule(&self, what: &'static str, name: &str) {
+        if let Some(counters) = self.of_schedules.get(what) {
+            counters.get_or_create(&schedule(name)).inc();
         }
     }
 

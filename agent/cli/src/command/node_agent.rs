@@ -37,9 +37,18 @@ mod tests {
     fn the_arguments_of_velero_s_chart_start_the_node_agent() {
         // Chart 12.1.0 with a few values, and what `velero install` of 1.13 says.
         let given = [
-            "velero", "node-agent", "server", "--features=", "--log-level=debug", "--log-format=text", "--resource-timeout=10m",
-            "--data-mover-prepare-timeout=30m", "--node-agent-configmap=node-agent-config", "--node-name=node1",
-            "--concurrency=1", "--host-path=/opt/local-path-provisioner",
+            "velero",
+            "node-agent",
+            "server",
+            "--features=",
+            "--log-level=debug",
+            "--log-format=text",
+            "--resource-timeout=10m",
+            "--data-mover-prepare-timeout=30m",
+            "--node-agent-configmap=node-agent-config",
+            "--node-name=node1",
+            "--concurrency=1",
+            "--host-path=/opt/local-path-provisioner",
         ];
         let Command::NodeAgent(NodeAgent::Server(agent)) = Args::parse_from(given).command else { panic!("{given:?}") };
         let ignored = ["data-mover-prepare-timeout", "features", "node-agent-configmap", "resource-timeout"];
@@ -50,8 +59,7 @@ mod tests {
             _ => None,
         };
         let identity = format!("node-agent-x_{}", std::process::id());
-        let base =
-            Settings::new("velero".to_owned(), "node1".to_owned(), identity, "0.0.0.0:8085".parse().unwrap());
+        let base = Settings::new("velero".to_owned(), "node1".to_owned(), identity, "0.0.0.0:8085".parse().unwrap());
         let expected = Settings {
             host_paths: vec!["/opt/local-path-provisioner".into()],
             concurrency: 1,
