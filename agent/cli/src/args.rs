@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
-pub(crate) use server::{LogFormat, Server, Uploader};
+pub(crate) use server::{LogFormat, NodeAgent, NodeServer, Server, Uploader, WithoutEffect};
 
 /// Backups of volumes that people can trust.
 #[derive(Debug, Parser)]
@@ -68,6 +68,9 @@ pub(crate) enum Command {
     },
     /// Serve Velero's kinds in a Kubernetes cluster.
     Server(Box<Server>),
+    /// Move the data of volumes, on the node where they are.
+    #[command(subcommand)]
+    NodeAgent(NodeAgent),
     /// Print a completion script for a shell.
     Completion {
         /// The shell.

@@ -3,6 +3,7 @@
 mod browse;
 mod check;
 mod definitions;
+mod node_agent;
 mod repo;
 mod server;
 mod volume;
@@ -13,7 +14,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     Outcome,
-    args::{Args, Command, Repo, Volume},
+    args::{Args, Command, NodeAgent, Repo, Volume},
     output,
     place::Place,
 };
@@ -46,6 +47,7 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
         Command::Repo(Repo::Stats) => runtime.block_on(repo::stats(&place()?, &shared)),
         Command::Crds => definitions::crds(&shared),
         Command::Install { crds_only: _, dry_run: _ } => definitions::install(&shared),
+        Command::NodeAgent(NodeAgent::Server(agent)) => runtime.block_on(node_agent::serve(*agent)),
         Command::Server(server) => runtime.block_on(server::serve(*server)),
         Command::Completion { shell } => {
             let mut script = Vec::new();

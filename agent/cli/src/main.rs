@@ -28,8 +28,8 @@ const BLOCKING_THREADS_MAX: usize = 4;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    // The server logs in its own way, and starts that itself.
-    if !matches!(args.command, args::Command::Server(_)) {
+    // What serves logs in its own way, and starts that itself.
+    if !matches!(args.command, args::Command::Server(_) | args::Command::NodeAgent(_)) {
         log_for_people(&args.shared);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()

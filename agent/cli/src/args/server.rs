@@ -1,12 +1,12 @@
-//! Flags of `server`: those of Velero's server, so that its charts start ours. What a flag does is not known here.
+//! Flags of `server` and `node-agent server`: those of Velero's, so that its charts start ours. What a flag does is not known here.
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum, parser::ValueSource};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum, parser::ValueSource};
 use trysail_api::duration::Duration;
 
-/// Flags of Velero's servers 1.13 and 1.18 that change nothing here: others serve what they are about, or nothing does.
-const WITHOUT_EFFECT: [&str; 30] = [
+/// Flags of Velero's servers and node agents 1.13 and 1.18 that change nothing here: others serve what they are about, or nothing does.
+const WITHOUT_EFFECT: [&str; 33] = [
     "add_dir_header",
     "alsologtostderr",
     "alsologtostderrthreshold",
@@ -15,6 +15,7 @@ const WITHOUT_EFFECT: [&str; 30] = [
     "client-page-size",
     "client-qps",
     "colorized",
+    "data-mover-prepare-timeout",
     "default-repo-maintain-frequency",
     "default-volume-snapshot-locations",
     "disable-informer-cache",
@@ -29,9 +30,11 @@ const WITHOUT_EFFECT: [&str; 30] = [
     "log_file",
     "logtostderr",
     "max-concurrent-k8s-connections",
+    "node-agent-configmap",
     "plugin-dir",
     "profiler-address",
     "repo-maintenance-job-configmap",
+    "resource-timeout",
     "restore-resource-priorities",
     "stderrthreshold",
     "terminating-resource-timeout",
@@ -118,9 +121,6 @@ pub(crate) struct Backups {
     /// How long operations of plugins would be waited for; it is written into backups for others.
     #[arg(long, default_value = "4h", value_name = "DURATION", hide = true)]
     pub(crate) default_item_operation_timeout: Duration,
-    /// How long a change of an object would be waited for; it is written into backups for others.
-    #[arg(long, default_value = "10m0s", value_name = "DURATION", hide = true)]
-    pub(crate) resource_timeout: Duration,
     /// Whether data of CSI snapshots would be moved; it is written into backups for others.
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set, hide = true)]
     pub(crate) default_snapshot_move_data: bool,
@@ -134,6 +134,50 @@ pub(crate) struct Backups {
 pub(crate) enum Uploader {
     Kopia,
     Restic,
+}
+
+/// What runs on a node.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeAgent {
+    /// Read the volumes of this node that backups ask for.
+    Server(Box<NodeServer>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeServer {
+    /// The namespace whose objects are served.
+    #[arg(short, long, env = "VELERO_NAMESPACE", default_value = trysail_api::names::DEFAULT_NAMESPACE)]
+    pub(crate) namespace: String,
+    /// The node that it runs on.
+    #[arg(long, env = "NODE_NAME", value_name = "NAME")]
+    pub(crate) node_name: String,
+    /// Where `/metrics`, `/livez` and `/readyz` are answered.
+    #[arg(long, default_value = ":8085", value_name = "ADDRESS")]
+    pub(crate) metrics_address: String,
+    /// Where the kubelet's directory of pods is mounted.
+    #[arg(long, default_value = trysail_controller::node::PODS, value_name = "DIRECTORY")]
+    pub(crate) pods: PathBuf,
+    /// A directory of the node, mounted at the same path, in which volumes may be read that the kubelet does not mount. May be
+    /// given several times.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) host_path: Vec<PathBuf>,
+    /// Volumes that are read at once.
+    #[arg(long, default_value_t = trysail_controller::node::CONCURRENCY, value_name = "NUMBER")]
+    pub(crate) concurrency: usize,
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value = "json", value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+    /// From which level on is logged: trace, debug, info, warning or error.
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    pub(crate) log_level: String,
+    /// File that says where the API server is; else the variable KUBECONFIG, and in a pod nothing is needed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of that file.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) kubecontext: Option<String>,
+    #[command(flatten)]
+    pub(crate) without_effect: WithoutEffect,
 }
 
 /// How log lines are written.

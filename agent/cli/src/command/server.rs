@@ -12,7 +12,7 @@ use trysail_controller::{
 
 use crate::{
     Outcome,
-    args::{LogFormat, Server, Uploader},
+    args::{LogFormat, Server, Uploader, WithoutEffect},
 };
 
 /// Controllers that `--restore-only` turns off. Source: Velero pkg/cmd/server/server.go.
@@ -20,24 +20,37 @@ const NOT_RESTORE: [&str; 3] = ["backup", "schedule", "gc"];
 
 /// Serves until the process is told to end.
 pub(crate) async fn serve(server: Server) -> Result<Outcome> {
-    let format = match server.log_format {
+    start_log(server.log_format, &server.log_level, &server.without_effect);
+    server::run(settings(server, variable)?, end()?).await?;
+    Ok(Outcome::Done)
+}
+
+/// A variable of the environment that says something.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Logs from now on, and tells flags that change nothing.
+pub(super) fn start_log(format: LogFormat, word: &str, without_effect: &WithoutEffect) {
+    let format = match format {
         LogFormat::Json => log::Format::Json,
         LogFormat::Text => log::Format::Text,
     };
-    log::start(format, level(&server.log_level));
-    for flag in &server.without_effect.0 {
+    log::start(format, level(word));
+    for flag in &without_effect.0 {
         tracing::warn!(flag, "A flag of Velero that has no effect here");
     }
-    let settings = settings(server, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+}
+
+/// Resolves when the process is told to end.
+pub(super) fn end() -> Result<impl Future<Output = ()>> {
     let mut end = signal(SignalKind::terminate()).context("listen to SIGTERM")?;
-    let stop = async {
+    Ok(async move {
         tokio::select! {
             _ = end.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
-    };
-    server::run(settings, stop).await?;
-    Ok(Outcome::Done)
+    })
 }
 
 /// A level of logrus in our words.
@@ -50,8 +63,7 @@ fn level(word: &str) -> &str {
 }
 
 fn settings(server: Server, env: impl Fn(&str) -> Option<String>) -> Result<Settings> {
-    let host = env("POD_NAME").or_else(|| env("HOSTNAME")).unwrap_or_else(|| "localhost".to_owned());
-    let identity = format!("{host}_{}", std::process::id());
+    let identity = identity(&env);
     let metrics_address = address(&server.metrics_address)?;
     let mut disabled = server.disable_controllers;
     if server.restore_only {
@@ -67,7 +79,6 @@ fn settings(server: Server, env: impl Fn(&str) -> Option<String>) -> Result<Sett
         backups: BackupSettings {
             ttl: spelt(&server.backups.default_backup_ttl),
             item_operation_timeout: spelt(&server.backups.default_item_operation_timeout),
-            resource_timeout: spelt(&server.backups.resource_timeout),
             volumes_timeout: spelt(&server.backups.fs_backup_timeout),
             at_once: server.backups.concurrent_backups,
             all_volumes: server.backups.default_volumes_to_fs_backup,
@@ -77,6 +88,7 @@ fn settings(server: Server, env: impl Fn(&str) -> Option<String>) -> Result<Sett
                 Uploader::Restic => UploaderType::Restic,
             },
             host_paths: server.backups.host_path,
+            ..BackupSettings::default()
         },
         credentials_file: env("AWS_SHARED_CREDENTIALS_FILE").map(Into::into),
         kubeconfig: server.kubeconfig,
@@ -90,13 +102,19 @@ fn spelt(duration: &duration::Duration) -> duration::Duration {
     duration::Duration::from_nanoseconds(duration.nanoseconds())
 }
 
+/// Who this process is among others: its pod and its number.
+pub(super) fn identity(env: &impl Fn(&str) -> Option<String>) -> String {
+    let host = env("POD_NAME").or_else(|| env("HOSTNAME")).unwrap_or_else(|| "localhost".to_owned());
+    format!("{host}_{}", std::process::id())
+}
+
 /// A span that is not negative; a negative one is none.
 fn span(duration: &duration::Duration) -> Duration {
     Duration::from_nanos(u64::try_from(duration.nanoseconds()).unwrap_or(0))
 }
 
 /// An address as Go writes it: without a host, all are meant.
-fn address(text: &str) -> Result<SocketAddr> {
+pub(super) fn address(text: &str) -> Result<SocketAddr> {
     let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.replace("localhost", "127.0.0.1") };
     whole.parse().with_context(|| format!("--metrics-address {text}: host:port, with a number as host"))
 }

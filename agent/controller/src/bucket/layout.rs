@@ -11,6 +11,9 @@ pub(crate) const DIRECTORIES: [&str; 6] = ["backups", "restores", "restic", "met
 /// Where backups lie.
 pub(crate) const BACKUPS: &str = "backups/";
 
+/// Where files of restores lie.
+pub(crate) const RESTORES: &str = "restores/";
+
 /// The record of a backup: where it exists, the backup does.
 pub(crate) fn backup_record(backup: &str) -> String {
     format!("{BACKUPS}{backup}/velero-backup.json")
