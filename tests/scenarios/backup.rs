@@ -139,8 +139,8 @@ fn recorded(golden: &Path, file: &str) -> Result<String> {
 }
 
 #[test]
-fn a_namespace_is_backed_up_and_both_command_lines_wait_for_it_list_it_and_fetch_its_files() -> Result<()> {
-    let installation = shop(&[])?;
+fn a_namespace_is_backed_up_and_both_command_lines_wait_for_it_list_it_fetch_its_files_and_delete_it() -> Result<()> {
+    let mut installation = shop(&[])?;
     for (name, tool) in [("b113", Tool::Velero113), ("b118", Tool::Velero118)] {
         let run = |arguments: &[&str]| velero(tool, installation.api.kubeconfig(), arguments);
         let said = run(&["backup", "create", name, "--include-namespaces", "app1", "--wait"])?;
@@ -169,6 +169,11 @@ fn a_namespace_is_backed_up_and_both_command_lines_wait_for_it_list_it_and_fetch
         ] {
             assert!(listing.lines().any(|line| line == path), "{listing}");
         }
+        run(&["backup", "delete", name, "--confirm"])?;
+        installation.until("nothing of it is left", |installation| {
+            let is_gone = installation.object("backup", name)?.is_none();
+            Ok((is_gone && keys(installation, &format!("backups/{name}/"))?.is_empty()).then_some(()))
+        })?;
     }
     Ok(())
 }
