@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use flate2::read::MultiGzDecoder;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use trysail_repository::{
     seal::{self, Identity},
     signature::verify_inventory,
@@ -231,8 +232,7 @@ fn the_inventory_is_signed_by_the_location_s_root_key_and_names_every_file_with_
     for file in files {
         let key = file["key"].as_str().context("a key")?;
         let bytes = stored(&installation, key)?;
-        use sha2::Digest as _;
-        let hash = hex::encode(sha2::Sha256::digest(&bytes));
+        let hash = hex::encode(Sha256::digest(&bytes));
         assert_eq!((&file["bytes"], &file["sha256"]), (&json!(bytes.len()), &json!(hash)), "{key}");
     }
     Ok(())

@@ -98,7 +98,7 @@ pub(super) fn decide(
         match entry.phase {
             _ if running.contains(name) => active.push(entry),
             _ if entry.is_deleted => {}
-            BackupPhase::New if !entry.problems.is_empty() => {
+            BackupPhase::New | BackupPhase::Queued | BackupPhase::ReadyToStart if !entry.problems.is_empty() => {
                 steps.push((name.clone(), Step::Refuse(entry.problems.clone())));
             }
             BackupPhase::New => new.push((name, entry)),

@@ -376,3 +376,67 @@ async fn cancel(context: &Context, name: &str) {
         tracing::warn!(%error, "A PodVolumeBackup cannot be cancelled");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use trysail_cluster::kind::Kind;
+
+    use super::*;
+
+    fn hooked(name: &str) -> HookedPod {
+        let kind = Kind {
+            group: String::new(),
+            version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            plural: "pods".to_owned(),
+            is_namespaced: true,
+            aliases: Vec::new(),
+        };
+        let pod = Item::new(kind.into(), json!({ "metadata": { "name": name, "namespace": "app" } }));
+        HookedPod { pod, before: Plan::default(), after: Plan::default() }
+    }
+
+    fn task(pod: Option<&str>, volume: &str) -> VolumeTask {
+        let of_pod = |name: &str| Source::Pod { name: name.to_owned(), uid: String::new(), node: String::new() };
+        VolumeTask {
+            namespace: "app".to_owned(),
+            source: pod.map_or(Source::Claim { node: None }, of_pod),
+            volume: volume.to_owned(),
+            claim: None,
+            exclude: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn volumes_of_pods_with_hooks_go_with_their_pods_and_a_pod_without_volumes_keeps_its_hooks() {
+        let tasks = vec![task(Some("web"), "a"), task(Some("db"), "b"), task(None, "c"), task(Some("db"), "d")];
+        let (groups, others) = grouped(tasks, vec![hooked("db"), hooked("idle")]);
+        let names = |tasks: &[VolumeTask]| tasks.iter().map(|task| task.volume.clone()).collect::<Vec<_>>().join(" ");
+        let groups: Vec<(String, String)> =
+            groups.iter().map(|(pod, tasks)| (pod.pod.name().to_owned(), names(tasks))).collect();
+        let expected = [("db", "b d"), ("idle", "")].map(|(pod, tasks)| (pod.to_owned(), tasks.to_owned()));
+        assert_eq!((groups, names(&others)), (expected.to_vec(), "a c".to_owned()));
+    }
+
+    #[test]
+    fn a_transfer_that_is_deleted_before_its_end_has_failed() {
+        let transfer = |phase: &str| -> PodVolumeBackup {
+            serde_json::from_value(json!({
+                "apiVersion": "velero.io/v1", "kind": "PodVolumeBackup", "metadata": { "name": "v" },
+                "spec": {
+                    "node": "n", "pod": {}, "volume": "v", "backupStorageLocation": "default", "repoIdentifier": "",
+                },
+                "status": { "phase": phase },
+            }))
+            .unwrap()
+        };
+        let lost = |phase: &str| {
+            let mut transfer = transfer(phase);
+            lose((&"v".to_owned(), &mut transfer));
+            transfer.status.and_then(|status| status.phase)
+        };
+        let found = [lost("InProgress"), lost("Completed")];
+        assert_eq!(found, [Some(TransferPhase::Failed), Some(TransferPhase::Completed)]);
+    }
+}
