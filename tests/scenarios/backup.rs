@@ -12,7 +12,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use flate2::read::MultiGzDecoder;
 use serde_json::{Value, json};
-use trysail_repository::seal::{self, Identity};
+use sha2::{Digest as _, Sha256};
+use trysail_repository::{
+    seal::{self, Identity},
+    signature::verify_inventory,
+};
 use trysail_tests::{
     installation::{BUCKET, Installation},
     tools::Tool,
@@ -136,8 +140,8 @@ fn recorded(golden: &Path, file: &str) -> Result<String> {
 }
 
 #[test]
-fn a_namespace_is_backed_up_and_both_command_lines_wait_for_it_list_it_and_fetch_its_files() -> Result<()> {
-    let installation = shop(&[])?;
+fn a_namespace_is_backed_up_and_both_command_lines_wait_for_it_list_it_fetch_its_files_and_delete_it() -> Result<()> {
+    let mut installation = shop(&[])?;
     for (name, tool) in [("b113", Tool::Velero113), ("b118", Tool::Velero118)] {
         let run = |arguments: &[&str]| velero(tool, installation.api.kubeconfig(), arguments);
         let said = run(&["backup", "create", name, "--include-namespaces", "app1", "--wait"])?;
@@ -166,6 +170,11 @@ fn a_namespace_is_backed_up_and_both_command_lines_wait_for_it_list_it_and_fetch
         ] {
             assert!(listing.lines().any(|line| line == path), "{listing}");
         }
+        run(&["backup", "delete", name, "--confirm"])?;
+        installation.until("nothing of it is left", |installation| {
+            let is_gone = installation.object("backup", name)?.is_none();
+            Ok((is_gone && keys(installation, &format!("backups/{name}/"))?.is_empty()).then_some(()))
+        })?;
     }
     Ok(())
 }
@@ -206,10 +215,13 @@ fn what_is_stored_is_what_stock_velero_stores_and_a_little_more() -> Result<()> 
 }
 
 #[test]
-fn the_inventory_names_every_file_with_its_hash() -> Result<()> {
+fn the_inventory_is_signed_by_the_location_s_root_key_and_names_every_file_with_its_hash() -> Result<()> {
     let installation = shop(&[])?;
     installation.velero(&["backup", "create", "b1", "--include-namespaces", "app1", "--wait"])?;
-    let inventory: Value = serde_json::from_slice(&stored(&installation, "backups/b1/b1-trysail.json")?)?;
+    let signed = stored(&installation, "backups/b1/b1-trysail.json")?;
+    let location = installation.object("backupstoragelocation", "default")?.context("the location is there")?;
+    let root = location["metadata"]["annotations"]["trysail.io/root-key"].as_str().context("its root key is pinned")?;
+    let inventory: Value = serde_json::from_slice(&verify_inventory(&signed, root.parse()?)?)?;
     let files = inventory["files"].as_array().context("files")?;
     let mut named: Vec<String> =
         files.iter().filter_map(|file| file["key"].as_str()).map(|key| key.replace("backups/b1/", "")).collect();
@@ -220,8 +232,7 @@ fn the_inventory_names_every_file_with_its_hash() -> Result<()> {
     for file in files {
         let key = file["key"].as_str().context("a key")?;
         let bytes = stored(&installation, key)?;
-        use sha2::Digest as _;
-        let hash = hex::encode(sha2::Sha256::digest(&bytes));
+        let hash = hex::encode(Sha256::digest(&bytes));
         assert_eq!((&file["bytes"], &file["sha256"]), (&json!(bytes.len()), &json!(hash)), "{key}");
     }
     Ok(())
@@ -330,18 +341,17 @@ fn bad_backups_are_refused_with_the_name_of_the_field_and_good_ones_go_on() -> R
 }
 
 #[test]
-fn a_claim_whose_node_has_no_agent_is_told_and_a_backup_of_claims_that_saves_none_says_so() -> Result<()> {
+fn a_claim_whose_node_has_no_agent_is_an_error_and_a_backup_of_claims_that_reads_none_says_so() -> Result<()> {
     let mut installation = shop(&[])?;
     claim(&mut installation)?;
     let said = installation.velero(&["backup", "create", "b1", "--include-namespaces", "app1", "--wait"])?;
-    assert!(said.contains("Backup completed with status: Completed."), "{said}");
+    assert!(said.contains("Backup completed with status: PartiallyFailed."), "{said}");
+    let problem = "claim app1/data is not saved: daemonset pod not found in running state in node node1";
     let log = installation.velero(&["backup", "logs", "b1"])?;
-    let warning =
-        "level=warning msg=\"claim app1/data is not saved: daemonset pod not found in running state in node node1\"";
-    assert!(log.contains(warning), "{log}");
+    assert!(log.contains(&format!("level=error msg=\"{problem}\" backup=velero/b1")), "{log}");
     for tool in BOTH {
         let described = velero(tool, installation.api.kubeconfig(), &["backup", "describe", "b1", "--details"])?;
-        assert!(described.contains("app1:   claim app1/data is not saved: daemonset pod not found"), "{described}");
+        assert!(described.contains(&format!("app1:   {problem}")), "{described}");
     }
     let said = installation.velero(&[
         "backup",
@@ -355,6 +365,9 @@ fn a_claim_whose_node_has_no_agent_is_told_and_a_backup_of_claims_that_saves_non
     assert!(said.contains("Backup completed with status: Completed."), "{said}");
     let backup = installation.object("backup", "b2")?.context("the backup is there")?;
     assert_eq!(backup["status"]["warnings"], 1);
+    let described = installation.velero(&["backup", "describe", "b2"])?;
+    let named = "trysail.io/skipped-volumes=claim app1/data is not saved: no annotation backup.velero.io/backup-volumes names it";
+    assert!(described.contains(named), "{described}");
     let results: Value = serde_json::from_str(&unzipped(&stored(&installation, "backups/b2/b2-results.gz")?)?)?;
     assert_eq!(results["warnings"]["velero"], json!(["no volume is saved although the backup has 1 claims"]));
     let infos: Value = serde_json::from_str(&unzipped(&stored(&installation, "backups/b2/b2-volumeinfo.json.gz")?)?)?;

@@ -118,6 +118,10 @@ pub mod own {
     pub const RECIPIENTS: &str = "trysail.io/recipients";
     /// On claims and pods: patterns of files that are not read.
     pub const EXCLUDE: &str = "trysail.io/exclude";
+    /// On Backups: volumes that are left out, with why.
+    pub const SKIPPED_VOLUMES: &str = "trysail.io/skipped-volumes";
+    /// On Backups that run: pods of which hooks are still to run, with commas between.
+    pub const OWED_HOOKS: &str = "trysail.io/owed-hooks";
     /// On `PodVolumeBackups`: the keys for this volume, sealed for the node agent.
     pub const TASK_KEYS: &str = "trysail.io/task-keys";
     /// On `PodVolumeBackups`: what could not be saved file by file, as JSON.

@@ -1,14 +1,17 @@
-//! The kind Backup: which is next (`queue`), what it asks for (`prepare`), and its run (`run`).
+//! The kind Backup: which is next (`queue`), what it asks for (`begin`, `prepare`), and its run (`run`).
 //!
 //! One loop looks at all Backups, since the turn of each depends on the others; each that runs is a task of its own, and ends
 //! where its object goes. Objects that are not what their kind says are refused, and stand in nobody's way.
 
+mod begin;
 mod gather;
 mod inventory;
+mod owed;
 mod prepare;
 mod queue;
 mod recover;
 mod run;
+mod skipped;
 mod store;
 mod transfer;
 mod volume_info;
@@ -30,15 +33,15 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::{
     sync::oneshot,
-    task::JoinSet,
+    task::{self, JoinError, JoinSet},
     time::{MissedTickBehavior, interval, sleep},
 };
 use trysail_api::backup::{Backup, BackupPhase};
 
 use self::{
+    begin::{Begun, begin},
     queue::{Entry, Step, decide},
     recover::recover,
-    run::Begun,
 };
 use crate::{
     bucket::{Place, write::Files},
@@ -46,7 +49,7 @@ use crate::{
     patch,
 };
 
-/// The controller's name in the settings. Source: Velero pkg/constant.
+/// The controller's name in the settings. Source: Velero `pkg/constant`.
 const NAME: &str = "backup";
 
 /// How soon a step that failed is tried again.
@@ -87,6 +90,7 @@ struct Backups {
 /// A Backup that runs.
 struct Running {
     uid: String,
+    task: task::Id,
     /// Dropped or sent to: its object is gone, or is being deleted.
     stop: Option<oneshot::Sender<()>>,
 }
@@ -108,7 +112,7 @@ impl Backups {
                 },
                 Some(ended) = self.tasks.join_next() => match ended {
                     Ok(name) => drop(self.running.remove(&name)),
-                    Err(error) => tracing::error!(%error, "The task of a backup broke"),
+                    Err(error) => self.note_broken(&error).await,
                 },
                 _ = ticks.tick() => {}
             }
@@ -128,6 +132,16 @@ impl Backups {
             Event::InitDone => self.known.retain(|name, _| self.listed.contains(name)),
             Event::Apply(object) => drop(self.known.insert(object.name_any(), Entry::read(&object))),
             Event::Delete(object) => drop(self.known.remove(&object.name_any())),
+        }
+    }
+
+    /// A task that panicked says nothing itself, and must not keep its place.
+    async fn note_broken(&mut self, error: &JoinError) {
+        let broken = self.running.extract_if(.., |_, running| running.task == error.id()).map(|(name, _)| name);
+        for name in broken.collect::<Vec<_>>() {
+            tracing::error!(backup = name, %error, "The task of a backup broke");
+            let reason = format!("the server is broken: {error}");
+            self.write(&name, json!({ "status": { "phase": BackupPhase::Failed, "failureReason": reason } })).await;
         }
     }
 
@@ -180,8 +194,8 @@ impl Backups {
     fn start(&mut self, name: &str) {
         let Some(entry) = self.known.get(name) else { return };
         let (stop, stopped) = oneshot::channel();
-        self.running.insert(name.to_owned(), Running { uid: entry.uid.clone(), stop: Some(stop) });
-        self.tasks.spawn(work(Arc::clone(&self.context), name.to_owned(), stopped));
+        let task = self.tasks.spawn(work(Arc::clone(&self.context), name.to_owned(), stopped)).id();
+        self.running.insert(name.to_owned(), Running { uid: entry.uid.clone(), task, stop: Some(stop) });
     }
 }
 
@@ -189,7 +203,7 @@ impl Backups {
 async fn work(context: Arc<Context>, name: String, stopped: oneshot::Receiver<()>) -> String {
     let begun = OnceLock::new();
     tokio::select! {
-        done = run::run(&context, &name, &begun) => {
+        done = begin(&context, &name, &begun) => {
             if let Err(error) = done {
                 tracing::warn!(backup = name, %error, "A backup cannot be begun");
                 sleep(AGAIN).await;
@@ -207,6 +221,7 @@ async fn work(context: Arc<Context>, name: String, stopped: oneshot::Receiver<()
 
 /// Leaves nothing of a Backup that was deleted while it ran.
 async fn clear(context: &Context, begun: &Begun) {
+    begun.owed.run(context).await;
     if let Err(error) = volumes::cancel_all(context, &begun.backup).await {
         tracing::warn!(%error, "Volumes of a deleted backup cannot be cancelled");
     }

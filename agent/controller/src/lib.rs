@@ -7,6 +7,7 @@ mod backup;
 mod bucket;
 mod condition;
 mod context;
+mod deletion;
 mod download_request;
 mod drive;
 mod error;

@@ -24,6 +24,8 @@ use trysail_api::{
 };
 use trysail_repository::Class;
 
+use crate::repository::care::metrics::CareMetrics;
+
 type Labels<const N: usize> = [(&'static str, String); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
@@ -72,6 +74,8 @@ pub(crate) struct Metrics {
     reconcile_errors: Counters<2>,
     volume_last_successful: Gauges<2>,
     volumes_not_saved: Gauges<1>,
+    /// What is counted of the care of repositories.
+    pub(crate) care: CareMetrics,
     schedules: Mutex<BTreeSet<String>>,
 }
 
@@ -137,6 +141,7 @@ impl Metrics {
             reconcile_errors: Counters::default(),
             volume_last_successful: Gauges::default(),
             volumes_not_saved: Gauges::default(),
+            care: CareMetrics::new(velero),
             schedules: Mutex::default(),
             registry: Registry::default(),
         };
@@ -148,6 +153,7 @@ impl Metrics {
         trysail.register("volume_last_successful_timestamp_seconds", saved, metrics.volume_last_successful.clone());
         let left = "Volumes that the last backup left out or could not save";
         trysail.register("backup_volumes_not_saved", left, metrics.volumes_not_saved.clone());
+        metrics.care.register_own(trysail);
         metrics.add_schedule("");
         Self { registry, ..metrics }
     }
@@ -311,6 +317,13 @@ impl Metrics {
         self.location_status.remove(&[("backup_location_name", name.to_owned())]);
         for reason in reasons {
             self.location_condition.remove(&[("location", name.to_owned()), ("reason", (*reason).to_owned())]);
+        }
+    }
+
+    /// Counts one more thing that happened to a schedule's backups; empty for those of none.
+    pub(crate) fn of_schedule(&self, what: &'static str, name: &str) {
+        if let Some(counters) = self.of_schedules.get(what) {
+            counters.get_or_create(&schedule(name)).inc();
         }
     }
 

@@ -1,9 +1,13 @@
 //! The repository of a namespace in a location: where it lies (`place`), its keys (`keys`), its BackupRepository (`object`), and
-//! how it is made ready to be written and opened to be read. What is written into it is the node agent's work.
+//! how it is made ready to be written and opened to be read, and its daily prune (`care`). What is written into it is the node agent's
+//! work.
 
+pub(crate) mod care;
 pub(crate) mod keys;
 mod object;
 pub(crate) mod place;
+
+use std::sync::Arc;
 
 use kube::ResourceExt as _;
 use trysail_api::{
@@ -14,10 +18,11 @@ use trysail_api::{
 };
 use trysail_repository::{
     Error as RepositoryError, Repository,
-    keys::Keys,
+    keys::{Keys, Signer},
     layout::{NotAVolumeName, VolumeName},
     seal::Recipient,
     signature::PublicKey,
+    store::ObjectStore,
 };
 
 use crate::{
@@ -81,29 +86,56 @@ async fn prepare(
         Err(RepositoryError::NoRepository | RepositoryError::Foreign { .. }) => None,
         other => Some(other.map_err(failed)?),
     };
-    let (repository, keys) = match opened {
-        Some(repository) => {
-            let keys = keys_of(context, location, namespace, uploader, &repository).await?;
-            let missing =
-                || Error::RepositoryKeyMissing { name: name.to_owned(), root: repository.config().root.to_string() };
-            let keys = keys.ok_or_else(missing)?;
-            (repository, keys)
-        }
-        None => {
-            let recipients = recipients(location)?;
-            let keys = keys::for_new(context, &place, location, namespace, uploader, pinned).await?;
-            let repository = match Repository::init(store.clone(), &recipients, &keys, now()).await {
-                // Another one was faster, with the same keys: those in the Secret.
-                Err(RepositoryError::AlreadyThere(_)) => Repository::open(store, Some(keys.root().public())).await,
-                other => other,
-            };
-            tracing::info!(repository = name, "Made a repository");
-            (repository.map_err(failed)?, keys)
-        }
+    let (repository, keys) = if let Some(repository) = opened {
+        let keys = keys_of(context, location, namespace, uploader, &repository).await?;
+        let missing =
+            || Error::RepositoryKeyMissing { name: name.to_owned(), root: repository.config().root.to_string() };
+        let keys = keys.ok_or_else(missing)?;
+        (repository, keys)
+    } else {
+        let keys = keys::for_new(context, &place, location, namespace, uploader, pinned).await?;
+        let repository = make(store, &recipients(location)?, &keys).await.map_err(failed)?;
+        tracing::info!(repository = name, "Made a repository");
+        (repository, keys)
     };
     pin(context, location, repository.config().root).await?;
     let identifier = place::identifier(location, uploader, namespace);
     Ok(Opened { repository, keys: Some(keys), name: name.to_owned(), identifier })
+}
+
+/// What stands for no namespace where a location has a root key and no repository yet.
+const NO_NAMESPACE: &str = "";
+
+/// The root key of a location, which signs what lies there outside of repositories; made and pinned where there is none.
+///
+/// # Errors
+/// [`Error::RepositoryKeyMissing`] where the location has a root key that is not here, and those of the store and of the API
+/// server.
+pub(crate) async fn root(
+    context: &Context,
+    location: &BackupStorageLocation,
+    uploader: UploaderType,
+) -> Result<Signer> {
+    let pinned = pinned(location)?;
+    if let Some(keys) = keys::of_location(context, &location.name_any(), pinned).await? {
+        return Ok(keys.root());
+    }
+    let place = Place::open(location, context).await?;
+    let keys = keys::for_new(context, &place, location, NO_NAMESPACE, uploader, pinned).await?;
+    pin(context, location, keys.root().public()).await?;
+    Ok(keys.root())
+}
+
+async fn make(
+    store: Arc<dyn ObjectStore>,
+    recipients: &[Recipient],
+    keys: &Keys,
+) -> Result<Repository, RepositoryError> {
+    match Repository::init(Arc::clone(&store), recipients, keys, now()).await {
+        // Another one was faster, with the same keys: those in the Secret.
+        Err(RepositoryError::AlreadyThere(_)) => Repository::open(store, Some(keys.root().public())).await,
+        other => other,
+    }
 }
 
 /// Opens the repository of a namespace to be read, where there is one.

@@ -1,6 +1,6 @@
 //! The `-results.gz` of a Backup or Restore: errors and warnings, those of itself, of the cluster, and of each namespace. Pure.
 //!
-//! Source: Velero pkg/util/results/result.go.
+//! Source: Velero `pkg/util/results/result.go`.
 
 use std::collections::BTreeMap;
 

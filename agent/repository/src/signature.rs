@@ -66,6 +66,8 @@ pub enum Purpose {
     Commit,
     /// `repo.json`.
     Repo,
+    /// What lies of a backup of a cluster's objects.
+    Inventory,
 }
 
 impl Purpose {
@@ -73,6 +75,7 @@ impl Purpose {
         match self {
             Self::Commit => b"tarext/1 commit\0",
             Self::Repo => b"tarext/1 repo\0",
+            Self::Inventory => b"trysail-backup/1\0",
         }
     }
 }
@@ -90,6 +93,19 @@ pub(crate) fn sign<T: Serialize>(purpose: Purpose, value: &T, signer: &Signer) -
     json.extend_from_slice(signature.as_bytes());
     json.extend_from_slice(b"\"}");
     json
+}
+
+/// The inventory of a backup, signed by a location's root key: compact JSON with the signature as its last field.
+pub fn sign_inventory<T: Serialize>(inventory: &T, root: &Signer) -> Vec<u8> {
+    sign(Purpose::Inventory, inventory, root)
+}
+
+/// Verifies an inventory by the root key that is trusted; gives its JSON without the signature.
+///
+/// # Errors
+/// It is not signed, or not by that key.
+pub fn verify_inventory(object: &[u8], root: PublicKey) -> Result<Vec<u8>, Unsigned> {
+    verify(Purpose::Inventory, object, root)
 }
 
 /// Verifies the object's signature by that key; gives the JSON without the signature, which is what was signed.
@@ -128,6 +144,9 @@ mod tests {
         let mut object = sign(Purpose::Commit, &serde_json::json!({"format": "tarext/1", "n": 1}), &signer);
         assert_eq!(verify(Purpose::Commit, &object, signer.public()), Ok(br#"{"format":"tarext/1","n":1}"#.to_vec()));
         assert_eq!(verify(Purpose::Repo, &object, signer.public()), Err(Unsigned::Wrong));
+        assert_eq!(verify_inventory(&object, signer.public()), Err(Unsigned::Wrong));
+        let inventory = sign_inventory(&serde_json::json!({"n": 1}), &signer);
+        assert_eq!(verify_inventory(&inventory, signer.public()), Ok(br#"{"n":1}"#.to_vec()));
         for bit in 0..object.len() * 8 {
             object[bit / 8] ^= 1 << (bit % 8);
             assert!(verify(Purpose::Commit, &object, signer.public()).is_err(), "bit {bit}");

@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand
 use trysail_api::duration::Duration;
 
 /// Flags of Velero's servers and node agents 1.13 and 1.18 that change nothing here: others serve what they are about, or nothing does.
-const WITHOUT_EFFECT: [&str; 32] = [
+const WITHOUT_EFFECT: [&str; 33] = [
     "add_dir_header",
     "alsologtostderr",
     "alsologtostderrthreshold",
@@ -34,6 +34,7 @@ const WITHOUT_EFFECT: [&str; 32] = [
     "plugin-dir",
     "profiler-address",
     "repo-maintenance-job-configmap",
+    "resource-timeout",
     "restore-resource-priorities",
     "stderrthreshold",
     "terminating-resource-timeout",

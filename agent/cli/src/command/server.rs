@@ -79,7 +79,6 @@ fn settings(server: Server, env: impl Fn(&str) -> Option<String>) -> Result<Sett
         backups: BackupSettings {
             ttl: spelt(&server.backups.default_backup_ttl),
             item_operation_timeout: spelt(&server.backups.default_item_operation_timeout),
-            resource_timeout: spelt(&server.backups.resource_timeout),
             volumes_timeout: spelt(&server.backups.fs_backup_timeout),
             at_once: server.backups.concurrent_backups,
             all_volumes: server.backups.default_volumes_to_fs_backup,
@@ -89,6 +88,7 @@ fn settings(server: Server, env: impl Fn(&str) -> Option<String>) -> Result<Sett
                 Uploader::Restic => UploaderType::Restic,
             },
             host_paths: server.backups.host_path,
+            ..BackupSettings::default()
         },
         credentials_file: env("AWS_SHARED_CREDENTIALS_FILE").map(Into::into),
         kubeconfig: server.kubeconfig,

@@ -1,8 +1,9 @@
 //! `<backup>-trysail.json`: the sizes and hashes of a backup's files, and its snapshots, so that what is missing or changed
-//! shows. Pure.
+//! shows. It is signed by the location's root key. Pure.
 
 use serde::Serialize;
 use trysail_api::{pod_volume_backup::PodVolumeBackup, transfer::UploaderType};
+use trysail_repository::signature::PublicKey;
 
 use crate::bucket::write::StoredFile;
 
@@ -16,6 +17,9 @@ pub(super) struct Inventory {
     format: &'static str,
     backup: String,
     uid: String,
+    /// The key that signs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signer: Option<PublicKey>,
     files: Vec<File>,
     snapshots: Vec<Snapshot>,
 }
@@ -36,7 +40,13 @@ struct Snapshot {
 
 impl Inventory {
     /// Of files that are stored or will be at once.
-    pub(super) fn new(backup: &str, uid: &str, files: &[StoredFile], transfers: &[PodVolumeBackup]) -> Self {
+    pub(super) fn new(
+        backup: &str,
+        uid: &str,
+        signer: Option<PublicKey>,
+        files: &[StoredFile],
+        transfers: &[PodVolumeBackup],
+    ) -> Self {
         let file = |file: &StoredFile| File { key: file.key.clone(), bytes: file.bytes, sha256: hex(&file.sha256) };
         let snapshot = |transfer: &PodVolumeBackup| {
             let snapshot = transfer.status.as_ref()?.snapshot_id.clone().filter(|id| !id.is_empty())?;
@@ -48,6 +58,7 @@ impl Inventory {
             format: FORMAT,
             backup: backup.to_owned(),
             uid: uid.to_owned(),
+            signer,
             files: files.iter().map(file).collect(),
             snapshots: transfers.iter().filter_map(snapshot).collect(),
         }
@@ -86,6 +97,6 @@ mod tests {
             }],
             "snapshots": [{ "repository": "kopia/app", "snapshot": "data/1" }],
         });
-        assert_eq!(json!(Inventory::new("b1", "u", &files, &[transfer, failed])), expected);
+        assert_eq!(json!(Inventory::new("b1", "u", None, &files, &[transfer, failed])), expected);
     }
 }

@@ -1,6 +1,6 @@
 //! From a Backup as its user wrote it to one that can run: empty fields are filled, and what cannot be is said. Pure.
 //!
-//! Source: Velero 1.18 pkg/controller/backup_controller.go, `prepareBackupRequest`.
+//! Source: Velero 1.18 `pkg/controller/backup_controller.go`, `prepareBackupRequest`.
 
 use std::collections::BTreeMap;
 
@@ -22,10 +22,10 @@ use trysail_cluster::archive;
 
 use crate::{location, settings::BackupSettings};
 
-/// How long a CSI snapshot may take, where a Backup does not say. Source: Velero pkg/cmd/server/config/config.go.
+/// How long a CSI snapshot may take, where a Backup does not say. Source: Velero `pkg/cmd/server/config/config.go`.
 const CSI_SNAPSHOT_TIMEOUT: i64 = 600_000_000_000;
 
-/// Kinds of snapshots of a cluster that mean nothing in another one. Source: Velero pkg/controller/backup_controller.go.
+/// Kinds of snapshots of a cluster that mean nothing in another one. Source: Velero `pkg/controller/backup_controller.go`.
 const SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io";
 const SNAPSHOT_CONTENTS: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
 
@@ -61,7 +61,7 @@ pub(super) struct Prepared {
 pub(super) fn prepare(mut backup: Backup, world: &World, settings: &BackupSettings, now: Timestamp) -> Prepared {
     let before = json!(backup.spec);
     let mut problems = validate::backup(&backup.spec);
-    let location = find_location(&backup.spec, world);
+    let location = find_location(&backup.spec, &world.locations, &world.default_location).cloned();
     fill(&mut backup.spec, world, location.as_ref(), settings);
     problems.extend(location_problem(&backup.spec, location.as_ref()));
     let policy = match policy(&backup, world) {
@@ -88,13 +88,16 @@ pub(super) fn prepare(mut backup: Backup, world: &World, settings: &BackupSettin
     Prepared { backup, fields, problems, location, policy }
 }
 
-fn find_location(spec: &BackupSpec, world: &World) -> Option<BackupStorageLocation> {
-    let named = spec.storage_location.as_ref().filter(|name| !name.is_empty());
-    let found = match named {
-        Some(name) => world.locations.iter().find(|location| location.name_any() == *name),
-        None => location::default_of(&world.locations, &world.default_location),
-    };
-    found.cloned()
+/// The location that a Backup names, or else the default one.
+pub(super) fn find_location<'l>(
+    spec: &BackupSpec,
+    locations: &'l [BackupStorageLocation],
+    default: &str,
+) -> Option<&'l BackupStorageLocation> {
+    match spec.storage_location.as_ref().filter(|name| !name.is_empty()) {
+        Some(name) => locations.iter().find(|location| location.name_any() == *name),
+        None => location::default_of(locations, default),
+    }
 }
 
 fn fill(spec: &mut BackupSpec, world: &World, location: Option<&BackupStorageLocation>, settings: &BackupSettings) {

@@ -3,7 +3,7 @@
 //! Backups start in the order in which they were made, as many at once as the settings allow, and none beside one with
 //! which it has a namespace in common: the hooks of one would freeze what the other reads.
 //!
-//! Source: Velero 1.18 pkg/controller/backup_queue_controller.go.
+//! Source: Velero 1.18 `pkg/controller/backup_queue_controller.go`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,7 +98,7 @@ pub(super) fn decide(
         match entry.phase {
             _ if running.contains(name) => active.push(entry),
             _ if entry.is_deleted => {}
-            BackupPhase::New if !entry.problems.is_empty() => {
+            BackupPhase::New | BackupPhase::Queued | BackupPhase::ReadyToStart if !entry.problems.is_empty() => {
                 steps.push((name.clone(), Step::Refuse(entry.problems.clone())));
             }
             BackupPhase::New => new.push((name, entry)),

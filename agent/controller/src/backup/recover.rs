@@ -1,7 +1,7 @@
 //! Backups that ran when their server died. Nobody goes on with them: they are Failed, unless their record says that they had
 //! come to their end.
 //!
-//! Source: Velero pkg/cmd/server/server.go, `markInProgressBackupsFailed`.
+//! Source: Velero `pkg/cmd/server/server.go`, `markInProgressBackupsFailed`.
 
 use kube::ResourceExt as _;
 use serde_json::json;
@@ -11,11 +11,12 @@ use trysail_api::{
     time::Time,
 };
 
-use super::{run::persist, volumes::cancel_all};
+use super::{owed::run_named, volumes::cancel_all};
 use crate::{
     Result,
     bucket::Place,
     context::{Context, now},
+    patch,
 };
 
 /// Looks at all Backups before any of them runs here.
@@ -33,7 +34,8 @@ pub(super) async fn recover(context: &Context) -> Result<()> {
         let name = backup.name_any();
         let status = ended.unwrap_or_else(|| failed(&backup, phase));
         tracing::warn!(backup = name, phase = %status.phase.unwrap_or(phase), "A backup was left by a server that is gone");
-        persist(context, &name, &json!({ "status": status })).await;
+        patch::persist::<Backup>(context, &name, &json!({ "status": status })).await;
+        run_named(context, &backup).await?;
         cancel_all(context, &backup).await?;
     }
     Ok(())

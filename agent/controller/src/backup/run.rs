@@ -1,4 +1,4 @@
-//! One Backup from its start to its end: prepared, collected, its volumes saved, and everything stored, the record last.
+//! One Backup from its beginning to its end: collected, its volumes saved, and everything stored, the record last.
 //!
 //! Nobody reads `Completed` before the record is in the bucket. What stops one part of the work is an error in the log; what
 //! stops all of it makes the Backup Failed.
@@ -7,28 +7,25 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::{Api, ResourceExt as _, api::ListParams, runtime::wait::await_condition};
-use serde_json::{Value, json};
+use kube::ResourceExt as _;
+use serde_json::json;
 use tokio::{
     sync::Mutex,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use trysail_api::{
     backup::{Backup, BackupPhase, BackupProgress, BackupStatus},
     backup_storage_location::BackupStorageLocation,
     duration::Duration as Span,
     hook::HookStatus,
-    names::{annotation, label},
+    names::{annotation, own},
     pod_volume_backup::PodVolumeBackup,
-    policy::Policy,
     time::Time,
     transfer::TransferPhase,
 };
@@ -36,10 +33,13 @@ use trysail_cluster::{
     problem::{Place as ProblemPlace, Report},
     volumes::{self as choice, Skipped},
 };
+use trysail_repository::keys::Signer;
 
 use super::{
+    begin::Begun,
     gather::{self, Gathered, gather},
-    prepare::{Prepared, World, for_collection, prepare},
+    prepare::for_collection,
+    skipped::annotation_of,
     store::{Package, package, put_all, put_failed, put_record},
     volumes::{Done, Volumes},
 };
@@ -52,100 +52,26 @@ use crate::{
     run_log::RunLog,
 };
 
-/// How often progress is written. Source: Velero pkg/backup/backup.go.
+/// How often progress is written. Source: Velero `pkg/backup/backup.go`.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
-
-/// How long a Backup waits for a location that nobody has looked at yet.
-const LOCATION_PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long the log of a failed backup is tried to be stored: that the store is gone may be the reason.
 const FAILED_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Pauses between tries of a status that must be written.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// A Backup that has begun, for who must clear up after it.
-#[derive(Debug, Clone)]
-pub(super) struct Begun {
-    pub(super) backup: Backup,
-    pub(super) location: BackupStorageLocation,
-}
-
-/// Runs a Backup whose turn it is.
-///
-/// # Errors
-/// It could not be begun; it is still ReadyToStart.
-pub(super) async fn run(context: &Context, name: &str, begun: &OnceLock<Begun>) -> Result<()> {
-    let Some(backup) = context.get::<Backup>(name).await? else { return Ok(()) };
-    let phase = backup.status.as_ref().and_then(|status| status.phase);
-    if phase != Some(BackupPhase::ReadyToStart) {
-        return Ok(());
-    }
-    let schedule = schedule_of(&backup);
-    let world = look(context, &backup).await?;
-    let Prepared { backup, fields, problems, location, policy } =
-        prepare(backup, &world, &context.settings.backups, now());
-    patch::merge::<Backup>(context, name, &fields).await?;
-    let Some(location) = location.filter(|_| problems.is_empty()) else {
-        tracing::warn!(backup = name, problems = problems.join("; "), "A backup asks for what cannot be");
-        context.metrics.backup_refused(&schedule);
-        return Ok(());
-    };
-    context.metrics.backup_started(&schedule);
-    let begun = begun.get_or_init(|| Begun { backup, location });
-    let run = Run {
-        context,
-        backup: &begun.backup,
-        location: &begun.location,
-        policy,
-        began: now(),
-        since: Instant::now(),
-        log: Arc::new(RunLog::new("backup", &context.settings.namespace, name)),
-    };
-    let end = run.to_its_end().await;
-    context.metrics.backup_ended(&schedule, &end);
-    Ok(())
-}
-
-/// The label's value is the name, or for a long one what stands for it.
-fn schedule_of(backup: &Backup) -> String {
-    backup.labels().get(label::SCHEDULE_NAME).cloned().unwrap_or_default()
-}
-
-async fn look(context: &Context, backup: &Backup) -> Result<World> {
-    let named = backup.spec.storage_location.clone().filter(|name| !name.is_empty());
-    if let Some(name) = &named {
-        let is_judged = |location: Option<&BackupStorageLocation>| {
-            location.is_none_or(|location| location.status.as_ref().is_some_and(|status| status.phase.is_some()))
-        };
-        // A location that is still not judged then is refused.
-        let _ = timeout(LOCATION_PATIENCE, await_condition(context.api(), name, is_judged)).await;
-    }
-    let policy = match &backup.spec.resource_policy {
-        Some(reference) => context.get::<ConfigMap>(&reference.name).await?,
-        None => None,
-    };
-    let labelled = ListParams::default().labels(&format!("{}=true", label::EXCLUDE_FROM_BACKUP));
-    let namespaces = Api::<Namespace>::all(context.client.clone()).list_metadata(&labelled).await;
-    let namespaces = namespaces.map_err(Error::kubernetes("list namespaces"))?;
-    let version = context.client.apiserver_version().await.map_err(Error::kubernetes("get version"))?;
-    Ok(World {
-        locations: context.list("").await?,
-        default_location: context.settings.default_location.clone(),
-        version,
-        policy,
-        labelled_out: namespaces.items.iter().map(kube::ResourceExt::name_any).collect(),
-    })
+/// Runs a Backup that has begun; how it ended is written.
+pub(super) async fn run(context: &Context, begun: &Begun) -> BackupEnd {
+    let log = Arc::new(RunLog::new("backup", &context.settings.namespace, &begun.backup.name_any()));
+    Run { context, begun, backup: &begun.backup, location: &begun.location, since: Instant::now(), log }
+        .to_its_end()
+        .await
 }
 
 /// A Backup that runs.
 struct Run<'a> {
     context: &'a Context,
+    begun: &'a Begun,
     backup: &'a Backup,
     location: &'a BackupStorageLocation,
-    policy: Option<Policy>,
-    began: Timestamp,
     since: Instant,
     log: Arc<RunLog>,
 }
@@ -156,6 +82,10 @@ struct Saved {
     items: usize,
     hooks: HookStatus,
     volumes_not_saved: usize,
+    /// The annotation that names volumes which are left out.
+    skipped: Option<String>,
+    /// What signs the inventory.
+    root: Option<Signer>,
 }
 
 impl Run<'_> {
@@ -193,11 +123,11 @@ impl Run<'_> {
         }
         let recipients = repository::recipients(self.location)?;
         self.announce();
-        let spec = for_collection(self.backup, self.policy.as_ref());
-        let gathered = gather(&self.context.client, &name, spec.clone(), self.began, &self.log, count).await?;
+        let spec = for_collection(self.backup, self.begun.policy.as_ref());
+        let gathered = gather(&self.context.client, &name, spec.clone(), self.begun.began, &self.log, count).await?;
         self.relay(&gathered.collected.report);
         let Gathered { mut archive, collected, seen, hooked, bound } = gathered;
-        let mut settings = choice::Settings::of(&spec, self.policy.clone());
+        let mut settings = choice::Settings::of(&spec, self.begun.policy.clone());
         settings.host_paths.clone_from(&self.context.settings.backups.host_paths);
         if let Some(claims) = gather::claims(&collected) {
             settings = settings.with_claims(&collected.rules, claims);
@@ -214,6 +144,7 @@ impl Run<'_> {
             backup: self.backup,
             location: self.location,
             log: &self.log,
+            owed: &self.begun.owed,
             uploader: self.context.settings.backups.uploader,
             deadline: self.since + self.volumes_timeout(),
             repositories: Mutex::new(BTreeMap::new()),
@@ -233,8 +164,21 @@ impl Run<'_> {
         let items = list.values().map(BTreeSet::len).sum();
         let saved_volumes = transfers.iter().filter(|transfer| is_saved(transfer)).count();
         let package = package(&name, sink.0, &list, &transfers, &selected.skipped, &bound, &recipients).await?;
+        let root = self.root().await;
         let volumes_not_saved = selected.skipped.len() + wanted.saturating_sub(saved_volumes);
-        Ok((files, Saved { package, items, hooks, volumes_not_saved }))
+        Ok((files, Saved { package, items, hooks, volumes_not_saved, skipped: annotation_of(&selected.skipped), root }))
+    }
+
+    /// The key that signs. A backup without a signature restores, but for rights and webhooks.
+    async fn root(&self) -> Option<Signer> {
+        let uploader = self.context.settings.backups.uploader;
+        match repository::root(self.context, self.location, uploader).await {
+            Ok(root) => Some(root),
+            Err(error) => {
+                self.log.warning(ProblemPlace::Backup, &format!("the backup is not signed: {error}"));
+                None
+            }
+        }
     }
 
     /// How long all volumes together may take.
@@ -311,10 +255,14 @@ impl Run<'_> {
         ];
         put_all(files, &name, &saved.package, &self.log, (&summary, &fields)).await?;
         let finalizing = if is_whole { BackupPhase::Finalizing } else { BackupPhase::FinalizingPartiallyFailed };
-        self.report(&BackupStatus { phase: Some(finalizing), ..status.clone() }).await;
+        let status_now = BackupStatus { phase: Some(finalizing), ..status.clone() };
+        let skipped = json!({ "annotations": { own::SKIPPED_VOLUMES: saved.skipped } });
+        patch::persist::<Backup>(self.context, &name, &json!({ "metadata": skipped, "status": status_now })).await;
         let phase = if is_whole { BackupPhase::Completed } else { BackupPhase::PartiallyFailed };
         let status = BackupStatus { phase: Some(phase), completion_timestamp: Some(Time::new(now())), ..status };
-        put_record(files, &self.record(&status), &saved.package).await?;
+        let mut record = self.record(&status);
+        record.annotations_mut().extend(saved.skipped.clone().map(|text| (own::SKIPPED_VOLUMES.to_owned(), text)));
+        put_record(files, &record, &saved.package, saved.root.as_ref()).await?;
         self.report(&status).await;
         let archive_bytes = saved.package.archive.len();
         let volumes_not_saved = saved.volumes_not_saved;
@@ -407,17 +355,7 @@ impl Run<'_> {
 
     /// Writes a status until it is written: what is done must not stay unsaid.
     async fn report(&self, status: &BackupStatus) {
-        persist(self.context, &self.name(), &json!({ "status": status })).await;
-    }
-}
-
-/// Writes fields of a Backup until they are written, or it is gone.
-pub(super) async fn persist(context: &Context, name: &str, fields: &Value) {
-    let mut pause = FIRST_PAUSE;
-    while let Err(error) = patch::merge::<Backup>(context, name, fields).await {
-        tracing::warn!(backup = name, %error, "The status of a backup cannot be written");
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        patch::persist::<Backup>(self.context, &self.name(), &json!({ "status": status })).await;
     }
 }
 

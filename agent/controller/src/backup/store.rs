@@ -2,11 +2,16 @@
 
 use std::io::Write as _;
 
+use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use serde::Serialize;
 use trysail_api::{backup::Backup, pod_volume_backup::PodVolumeBackup};
 use trysail_cluster::{archive::ResourceList, volumes::Skipped};
-use trysail_repository::seal::{self, Recipient};
+use trysail_repository::{
+    keys::Signer,
+    seal::{self, Recipient},
+    signature::sign_inventory,
+};
 
 use super::{
     inventory::Inventory,
@@ -25,10 +30,10 @@ use crate::{
 
 /// What a backup has saved, as files.
 pub(super) struct Package {
-    pub(super) archive: Vec<u8>,
-    resource_list: Vec<u8>,
+    pub(super) archive: Bytes,
+    resource_list: Bytes,
     transfers: Vec<PodVolumeBackup>,
-    volume_infos: Vec<u8>,
+    volume_infos: Bytes,
     /// How many volumes were read or tried.
     pub(super) volumes: usize,
 }
@@ -58,9 +63,9 @@ pub(super) async fn package(
     };
     let transfers: Vec<PodVolumeBackup> = transfers.iter().cloned().map(transfer::stored).collect();
     Ok(Package {
-        archive,
-        resource_list: zipped(backup, "the resource list", list)?,
-        volume_infos: zipped(backup, "the volume information", &volume_infos(&transfers, skipped, bound))?,
+        archive: archive.into(),
+        resource_list: zipped(backup, "the resource list", list)?.into(),
+        volume_infos: zipped(backup, "the volume information", &volume_infos(&transfers, skipped, bound))?.into(),
         volumes: transfers.len(),
         transfers,
     })
@@ -124,7 +129,12 @@ fn record_json<T: Serialize>(backup: &str, value: &T) -> Result<Vec<u8>> {
 }
 
 /// Stores the inventory and then the record.
-pub(super) async fn put_record(files: &mut Files, record: &Backup, package: &Package) -> Result<()> {
+pub(super) async fn put_record(
+    files: &mut Files,
+    record: &Backup,
+    package: &Package,
+    root: Option<&Signer>,
+) -> Result<()> {
     let name = record.metadata.name.clone().unwrap_or_default();
     let json = record_json(&name, record)?;
     files.put(&layout::backup_record_by_its_former_name(&name), zipped(&name, "the record", record)?).await?;
@@ -132,7 +142,11 @@ pub(super) async fn put_record(files: &mut Files, record: &Backup, package: &Pac
     let mut all = files.stored.clone();
     all.push(StoredFile::of(&key, &json));
     let uid = record.metadata.uid.clone().unwrap_or_default();
-    let inventory = record_json(&name, &Inventory::new(&name, &uid, &all, &package.transfers))?;
+    let inventory = Inventory::new(&name, &uid, root.map(Signer::public), &all, &package.transfers);
+    let inventory = match root {
+        Some(root) => sign_inventory(&inventory, root),
+        None => record_json(&name, &inventory)?,
+    };
     files.put(&layout::backup_inventory(&name), inventory).await?;
     files.put(&key, json).await
 }

@@ -1,6 +1,6 @@
 //! The PodVolumeBackup of one volume, and what one that has ended says. Pure.
 //!
-//! Source: Velero pkg/podvolume/backupper.go, `newPodVolumeBackup`.
+//! Source: Velero `pkg/podvolume/backupper.go`, `newPodVolumeBackup`.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use trysail_cluster::volumes::{Source, VolumeTask};
 
 use crate::repository;
 
-/// What the setting of parallel reads is called. Source: Velero pkg/uploader/util/uploader_config.go.
+/// What the setting of parallel reads is called. Source: Velero `pkg/uploader/util/uploader_config.go`.
 const PARALLEL_FILES: &str = "ParallelFilesUpload";
 
 /// What a task needs beside the volume.

@@ -1,6 +1,6 @@
 //! `<backup>-volumeinfo.json.gz`: what became of each volume. Pure.
 //!
-//! Source: Velero internal/volume/volumes_information.go.
+//! Source: Velero `internal/volume/volumes_information.go`.
 
 use std::collections::BTreeMap;
 

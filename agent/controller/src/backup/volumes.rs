@@ -36,6 +36,7 @@ use trysail_cluster::{
 
 use super::{
     gather::HookedPod,
+    owed::Owed,
     transfer::{Means, has_ended, judge, name_of, transfer},
 };
 use crate::{
@@ -61,6 +62,7 @@ pub(super) struct Volumes<'a> {
     pub(super) backup: &'a Backup,
     pub(super) location: &'a BackupStorageLocation,
     pub(super) log: &'a RunLog,
+    pub(super) owed: &'a Owed,
     pub(super) uploader: UploaderType,
     /// When volumes are no longer waited for.
     pub(super) deadline: Instant,
@@ -140,6 +142,7 @@ impl Volumes<'_> {
     ) -> (HookStatus, Option<Item>) {
         let HookedPod { pod, before, after } = hooked;
         let mut status = HookStatus::default();
+        self.owed.add(self.context, self.backup, &pod, &after).await;
         let first = self.run_hooks(&pod, &before, &mut status).await;
         if first.is_stopped {
             for task in &tasks {
@@ -154,6 +157,7 @@ impl Volumes<'_> {
         if !first.is_stopped || !first.outputs.is_empty() {
             self.run_hooks(&pod, &after, &mut status).await;
         }
+        self.owed.settle(self.context, self.backup, &pod).await;
         (status, (!first.is_stopped).then_some(pod))
     }
 
@@ -198,17 +202,21 @@ impl Volumes<'_> {
         names
     }
 
-    /// An error for each pod, and a warning for each of its volumes: so many count in Velero too, with these words.
+    /// An error for each pod, and a warning for each of its volumes: so many count in Velero too, with these words. An error for
+    /// each claim that no pod mounts.
     fn no_agent(&self, task: &VolumeTask, node: &str, told: &mut BTreeSet<String>) {
         let why = format!("daemonset pod not found in running state in node {node}");
-        if let Source::Pod { name, .. } = &task.source {
-            let pod = format!("{}/{name}", task.namespace);
-            if told.insert(pod.clone()) {
-                self.log.error(Place::Backup, &format!("Volumes of pod {pod} are not saved: {why}"));
-            }
-        }
         let message = format!("{} is not saved: {why}", name_of(task));
-        self.log.warning(Place::Namespace(task.namespace.clone()), &message);
+        let place = Place::Namespace(task.namespace.clone());
+        let Source::Pod { name, .. } = &task.source else {
+            self.log.error(place, &message);
+            return;
+        };
+        let pod = format!("{}/{name}", task.namespace);
+        if told.insert(pod.clone()) {
+            self.log.error(Place::Backup, &format!("Volumes of pod {pod} are not saved: {why}"));
+        }
+        self.log.warning(place, &message);
     }
 
     async fn start_one(&self, task: &VolumeTask) -> std::result::Result<String, Unstarted> {
@@ -366,5 +374,69 @@ async fn cancel(context: &Context, name: &str) {
     let cancelled = patch::merge::<PodVolumeBackup>(context, name, &json!({ "spec": { "cancel": true } })).await;
     if let Err(error) = cancelled {
         tracing::warn!(%error, "A PodVolumeBackup cannot be cancelled");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use trysail_cluster::kind::Kind;
+
+    use super::*;
+
+    fn hooked(name: &str) -> HookedPod {
+        let kind = Kind {
+            group: String::new(),
+            version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            plural: "pods".to_owned(),
+            is_namespaced: true,
+            aliases: Vec::new(),
+        };
+        let pod = Item::new(kind.into(), json!({ "metadata": { "name": name, "namespace": "app" } }));
+        HookedPod { pod, before: Plan::default(), after: Plan::default() }
+    }
+
+    fn task(pod: Option<&str>, volume: &str) -> VolumeTask {
+        let of_pod = |name: &str| Source::Pod { name: name.to_owned(), uid: String::new(), node: String::new() };
+        VolumeTask {
+            namespace: "app".to_owned(),
+            source: pod.map_or(Source::Claim { node: None }, of_pod),
+            volume: volume.to_owned(),
+            claim: None,
+            exclude: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn volumes_of_pods_with_hooks_go_with_their_pods_and_a_pod_without_volumes_keeps_its_hooks() {
+        let tasks = vec![task(Some("web"), "a"), task(Some("db"), "b"), task(None, "c"), task(Some("db"), "d")];
+        let (groups, others) = grouped(tasks, vec![hooked("db"), hooked("idle")]);
+        let names = |tasks: &[VolumeTask]| tasks.iter().map(|task| task.volume.clone()).collect::<Vec<_>>().join(" ");
+        let groups: Vec<(String, String)> =
+            groups.iter().map(|(pod, tasks)| (pod.pod.name().to_owned(), names(tasks))).collect();
+        let expected = [("db", "b d"), ("idle", "")].map(|(pod, tasks)| (pod.to_owned(), tasks.to_owned()));
+        assert_eq!((groups, names(&others)), (expected.to_vec(), "a c".to_owned()));
+    }
+
+    #[test]
+    fn a_transfer_that_is_deleted_before_its_end_has_failed() {
+        let transfer = |phase: &str| -> PodVolumeBackup {
+            serde_json::from_value(json!({
+                "apiVersion": "velero.io/v1", "kind": "PodVolumeBackup", "metadata": { "name": "v" },
+                "spec": {
+                    "node": "n", "pod": {}, "volume": "v", "backupStorageLocation": "default", "repoIdentifier": "",
+                },
+                "status": { "phase": phase },
+            }))
+            .unwrap()
+        };
+        let lost = |phase: &str| {
+            let mut transfer = transfer(phase);
+            lose((&"v".to_owned(), &mut transfer));
+            transfer.status.and_then(|status| status.phase)
+        };
+        let found = [lost("InProgress"), lost("Completed")];
+        assert_eq!(found, [Some(TransferPhase::Failed), Some(TransferPhase::Completed)]);
     }
 }

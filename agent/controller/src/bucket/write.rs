@@ -57,9 +57,10 @@ impl Files {
     }
 
     /// Stores a file, in the place of one that an earlier attempt left.
-    pub(crate) async fn put(&mut self, name: &str, body: Vec<u8>) -> Result<()> {
+    pub(crate) async fn put(&mut self, name: &str, body: impl Into<Bytes>) -> Result<()> {
+        let body = body.into();
         let file = StoredFile::of(name, &body);
-        self.replace(name, Bytes::from(body)).await.map_err(|error| self.error(error))?;
+        self.replace(name, body).await.map_err(|error| self.error(error))?;
         self.stored.push(file);
         Ok(())
     }

@@ -11,12 +11,7 @@ use std::{
 use kube::ResourceExt as _;
 use prometheus_client::{
     encoding::text::encode,
-    metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::{Atomic, Gauge},
-        histogram::Histogram,
-    },
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 use std::sync::atomic::AtomicU64;
@@ -57,9 +52,9 @@ impl NodeMetrics {
         let velero = registry.sub_registry_with_prefix("podVolume");
         let own = || [("node", node.to_owned())];
         for name in DATA_MOVER {
-            let none: Family<Labels<1>, Counter> = Family::default();
-            drop(none.get_or_create(&own()));
-            velero.register(name, "Transfers of snapshots, of which there are none", none);
+            let counters: Family<Labels<1>, Counter> = Family::default();
+            drop(counters.get_or_create(&own()));
+            velero.register(name, "Transfers of snapshots, of which there are none", counters);
         }
         let (enqueued, dequeued) = (Family::default(), Family::default());
         for (name, help, family) in [

@@ -96,6 +96,16 @@ pub(super) async fn for_new(
     Err(contended(&wanted))
 }
 
+/// Keys of any repository of a location, for their root key; none where the Secret has none that is trusted.
+pub(super) async fn of_location(context: &Context, location: &str, pinned: Option<PublicKey>) -> Result<Option<Keys>> {
+    let Some(secret) = context.get::<Secret>(SECRET).await? else { return Ok(None) };
+    // No repository has an empty name.
+    Ok(match sibling(&secret, location, "", pinned)? {
+        Some(Here::Same(keys) | Here::Sibling(keys)) => Some(keys),
+        None => None,
+    })
+}
+
 /// Puts the keys of a repository into the Secret, in the place of others.
 pub(super) async fn replace(context: &Context, entry: &str, keys: &Keys) -> Result<()> {
     for _ in 0..TRIES_MAX {

@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    fn location(config: serde_json::Value) -> BackupStorageLocation {
+    fn location(config: &serde_json::Value) -> BackupStorageLocation {
         serde_json::from_value(json!({
             "apiVersion": "velero.io/v1", "kind": "BackupStorageLocation", "metadata": { "name": "default" },
             "spec": { "provider": "aws", "objectStorage": { "bucket": "velero", "prefix": "/a/" }, "config": config },
@@ -60,8 +60,8 @@ mod tests {
 
     #[test]
     fn a_repository_is_named_as_restic_would() {
-        let minio = location(json!({ "region": "minio", "s3Url": "http://minio.minio.svc:9000/" }));
-        let aws = location(json!({ "region": "eu-central-1" }));
+        let minio = location(&json!({ "region": "minio", "s3Url": "http://minio.minio.svc:9000/" }));
+        let aws = location(&json!({ "region": "eu-central-1" }));
         assert_eq!(url(&minio, "app1"), "s3:http://minio.minio.svc:9000/velero/a/restic/app1");
         assert_eq!(url(&aws, "app1"), "s3:s3-eu-central-1.amazonaws.com/velero/a/restic/app1");
         assert_eq!(identifier(&minio, UploaderType::Kopia, "app1"), "");

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 
-fn location(annotations: serde_json::Value) -> BackupStorageLocation {
+fn location(annotations: &serde_json::Value) -> BackupStorageLocation {
     serde_json::from_value(json!({
         "apiVersion": "velero.io/v1", "kind": "BackupStorageLocation",
         "metadata": { "name": "default", "annotations": annotations },
@@ -49,7 +49,7 @@ fn recipients_stand_in_an_annotation_with_commas_or_spaces_between() {
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN alice@host",
     );
     let found = |text: &str| {
-        let found = recipients(&location(json!({ own::RECIPIENTS: text })));
+        let found = recipients(&location(&json!({ own::RECIPIENTS: text })));
         found.map(|list| list.iter().map(|one| one.text().to_owned()).collect::<Vec<_>>()).map_err(|e| e.to_string())
     };
     assert_eq!(found(&format!("{a},{b}")), Ok(vec![a.to_owned(), b.to_owned()]));
@@ -65,7 +65,7 @@ fn recipients_stand_in_an_annotation_with_commas_or_spaces_between() {
 
 #[test]
 fn a_pin_that_is_no_key_is_refused() {
-    let error = pinned(&location(json!({ own::ROOT_KEY: "x" }))).unwrap_err().to_string();
+    let error = pinned(&location(&json!({ own::ROOT_KEY: "x" }))).unwrap_err().to_string();
     assert_eq!(error, "location default: annotation trysail.io/root-key is not a root key: \"x\"");
 }
 
