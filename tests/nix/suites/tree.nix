@@ -1,5 +1,5 @@
 # The tree for Flux: which files there are, and what waits for what.
-{ evaluate, settings, ... }:
+{ evaluate, settings, trysail, ... }:
 let
   inherit (builtins) attrNames concatMap elem filter head map;
   inherit (settings) minimal with_;
@@ -73,6 +73,28 @@ in
       { success = true; value = toString ../inputs/velero-s3-secret.sops.yaml; }
       { success = false; value = false; }
     ];
+  };
+  "the Secret is rendered apart, to be sealed" = {
+    found = trysail.secret [ minimal settings.references { trysail.flux.enable = true; } ];
+    expected = ''
+      ---
+      apiVersion: v1
+      kind: Secret
+      metadata:
+        labels:
+          app.kubernetes.io/component: credentials
+          app.kubernetes.io/instance: velero
+          app.kubernetes.io/name: trysail
+          component: velero
+        name: velero-s3-secret
+        namespace: velero
+      stringData:
+        cloud: |
+          [default]
+          aws_access_key_id = ref+sops://secrets/k8s-secrets.enc.yaml#minio_velero_access_key_id
+          aws_secret_access_key = ref+sops://secrets/k8s-secrets.enc.yaml#minio_velero_secret_access_key
+      type: Opaque
+    '';
   };
   "Secrets of references are never written to the tree" = {
     found = filter (path: builtins.isList (tree { }).${path} && builtins.any (object: (object.kind or "") == "Secret") (tree { }).${path})
