@@ -70,16 +70,6 @@ let
     let taken = filter (path: elem path [ "/credentials" "/host_pods" "/scratch" ]) cfg.agent.hostPaths; in
     when (taken != [ ]) "agent.hostPaths has ${list taken}, where the node agent mounts something else: move those volumes";
 
-  # What the stock chart has no value for.
-  ofChart = cfg:
-    if !cfg.flux.enable || cfg.flux.workload != "helmrelease" then [ ] else
-    concatMap
-      (name:
-        let l = cfg.locations.${name}; in
-        when (l.caCertRef != null || l.syncPeriod != null)
-          "locations.${name}: Velero's chart knows neither caCertRef nor syncPeriod: leave them out, or set flux.workload = \"manifests\"")
-      (attrNames cfg.locations);
-
   ofClasses = cfg:
     let
       classes = cfg.openebs.classes;
@@ -125,7 +115,6 @@ let
     (ofCredentials cfg)
     (ofPaths cfg)
     (ofClasses cfg)
-    (ofChart cfg)
     (ofQuota cfg)
   ];
 

@@ -132,10 +132,6 @@ in
     found = warnings { agent.enable = false; };
     expected = [ "agent.enable is false: schedules run, and no file of any volume is backed up" ];
   };
-  "what the chart cannot say is refused for the chart" = {
-    found = errors { locations.default.syncPeriod = "10m"; flux = { enable = true; workload = "helmrelease"; }; };
-    expected = [ "locations.default: Velero's chart knows neither caCertRef nor syncPeriod: leave them out, or set flux.workload = \"manifests\"" ];
-  };
   "what has the wrong type is refused" = {
     found = map (extra: fails (evaluate (with_ extra)).parts) [
       { schedules.daily.schedule = "0 25 * * *"; }

@@ -40,6 +40,26 @@ in
     found = index "app" { split = false; workload = "helmrelease"; };
     expected = [ "./helmrelease.yaml" "./namespace.yaml" "./schedule.yaml" ];
   };
+  "locations that a chart would shorten are objects of their own" = {
+    found = map
+      (location:
+        let
+          all = (evaluate (with_ { flux = { enable = true; workload = "helmrelease"; }; locations.default = location; })).tree;
+          values = (head all."kubernetes/apps/velero/app/helmrelease.yaml").spec.values;
+        in
+        {
+          inherit (values) backupsEnabled;
+          inValues = builtins.length values.configuration.backupStorageLocation;
+          apart = map (object: object.metadata.annotations or { }) (all."kubernetes/apps/velero/config/location.yaml" or [ ]);
+        })
+      [{ } { recipients = [ "age1a" "age1b" ]; } { syncPeriod = "10m"; } { caCertRef.name = "home-ca"; }];
+    expected = [
+      { backupsEnabled = true; inValues = 1; apart = [ ]; }
+      { backupsEnabled = false; inValues = 0; apart = [{ "trysail.io/recipients" = "age1a,age1b"; }]; }
+      { backupsEnabled = false; inValues = 0; apart = [{ }]; }
+      { backupsEnabled = false; inValues = 0; apart = [{ }]; }
+    ];
+  };
   "each file but the Kustomizations stands in the list of its directory" = {
     found =
       let
