@@ -70,6 +70,13 @@ let
     let taken = filter (path: elem path [ "/credentials" "/host_pods" "/scratch" ]) cfg.agent.hostPaths; in
     when (taken != [ ]) "agent.hostPaths has ${list taken}, where the node agent mounts something else: move those volumes";
 
+  # Charts of Velero refuse restic since 11.0.0.
+  ofChart = cfg:
+    when
+      (cfg.flux.enable && cfg.flux.workload == "helmrelease" && cfg.uploaderType == "restic"
+        && match "v?([0-9]|10)[.].*" cfg.flux.chart.version == null)
+      "uploaderType is restic, which Velero's chart refuses since 11.0.0: set flux.workload = \"manifests\", or flux.chart.version to an older one";
+
   ofClasses = cfg:
     let
       classes = cfg.openebs.classes;
@@ -114,6 +121,7 @@ let
     (concatMap (ofSchedule cfg) (attrNames cfg.schedules))
     (ofCredentials cfg)
     (ofPaths cfg)
+    (ofChart cfg)
     (ofClasses cfg)
     (ofQuota cfg)
   ];
