@@ -20,6 +20,7 @@ let
   location = l:
     let config = l.config or { }; in
     pick [ "bucket" "prefix" "accessMode" "default" "validationFrequency" "credential" ] l
+    // rename "backupSyncPeriod" "syncPeriod" l
     // rename "s3Url" "endpoint" config
     // rename "publicUrl" "publicEndpoint" config
     // pick [ "region" ] config

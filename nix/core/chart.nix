@@ -12,9 +12,12 @@ let
     (name: value: if a ? ${name} && builtins.isAttrs a.${name} && builtins.isAttrs value then merge a.${name} value else value)
     b;
 
+  # What charts before 6.5, before 12.1 and to this day do not say. They would drop it in silence, recipients included.
+  isInChart = object: !(object.metadata ? annotations || object.spec ? backupSyncPeriod || object.spec.objectStorage ? caCertRef);
+  hasLocations = builtins.all isInChart locations;
+
   location = object: present {
     inherit (object.metadata) name;
-    annotations = object.metadata.annotations or null;
     inherit (object.spec) provider accessMode config;
     default = object.spec.default or null;
     credential = object.spec.credential or null;
@@ -29,9 +32,10 @@ let
     upgradeCRDs = false;
     cleanUpCRDs = false;
     snapshotsEnabled = false;
+    backupsEnabled = hasLocations;
     initContainers = [ ];
     configuration = {
-      backupStorageLocation = map location locations;
+      backupStorageLocation = if hasLocations then map location locations else [ ];
       volumeSnapshotLocation = [ ];
       inherit (cfg) uploaderType;
     };
@@ -40,7 +44,7 @@ let
     nodeAgent = present { inherit (cfg.agent) nodeSelector podVolumePath priorityClassName resources tolerations; };
     metrics = {
       enabled = cfg.monitoring.enable;
-      serviceMonitor = { enabled = cfg.monitoring.enable; autodetect = false; };
+      serviceMonitor = { enabled = cfg.monitoring.enable; autodetect = false; } // present { additionalLabels = cfg.monitoring.labels; };
     };
   } // present { inherit (cfg.server) affinity nodeSelector priorityClassName resources tolerations; };
 
@@ -56,6 +60,9 @@ let
   } // (if o.mode == "node" then { nodeDeployment.enabled = true; } else { });
 in
 {
+  # Whether locations are among the chart's values; else they are objects of their own.
+  inherit hasLocations;
+
   velero = {
     apiVersion = "helm.toolkit.fluxcd.io/v2";
     kind = "HelmRelease";

@@ -70,15 +70,12 @@ let
     let taken = filter (path: elem path [ "/credentials" "/host_pods" "/scratch" ]) cfg.agent.hostPaths; in
     when (taken != [ ]) "agent.hostPaths has ${list taken}, where the node agent mounts something else: move those volumes";
 
-  # What the stock chart has no value for.
+  # Charts of Velero refuse restic since 11.0.0.
   ofChart = cfg:
-    if !cfg.flux.enable || cfg.flux.workload != "helmrelease" then [ ] else
-    concatMap
-      (name:
-        let l = cfg.locations.${name}; in
-        when (l.caCertRef != null || l.syncPeriod != null)
-          "locations.${name}: Velero's chart knows neither caCertRef nor syncPeriod: leave them out, or set flux.workload = \"manifests\"")
-      (attrNames cfg.locations);
+    when
+      (cfg.flux.enable && cfg.flux.workload == "helmrelease" && cfg.uploaderType == "restic"
+        && match "v?([0-9]|10)[.].*" cfg.flux.chart.version == null)
+      "uploaderType is restic, which Velero's chart refuses since 11.0.0: set flux.workload = \"manifests\", or flux.chart.version to an older one";
 
   ofClasses = cfg:
     let
@@ -124,8 +121,8 @@ let
     (concatMap (ofSchedule cfg) (attrNames cfg.schedules))
     (ofCredentials cfg)
     (ofPaths cfg)
-    (ofClasses cfg)
     (ofChart cfg)
+    (ofClasses cfg)
     (ofQuota cfg)
   ];
 

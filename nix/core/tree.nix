@@ -63,7 +63,7 @@ let
   );
   settings = {
     "schedule.yaml" = ofKind "Schedule";
-    "location.yaml" = if isHelm then [ ] else ofKind "BackupStorageLocation";
+    "location.yaml" = if isHelm && chart.hasLocations then [ ] else ofKind "BackupStorageLocation";
   };
 
   split = {

@@ -108,7 +108,7 @@ in
   "values that are rendered for the chart are understood again" = {
     found =
       let
-        modules = settings.with_ { flux = { enable = true; workload = "helmrelease"; }; monitoring.enable = true; };
+        modules = settings.with_ { monitoring.labels.release = "x"; flux = { enable = true; workload = "helmrelease"; }; monitoring.enable = true; };
         values = (builtins.head (evaluate modules).tree."kubernetes/apps/velero/app/helmrelease.yaml").spec.values;
         again = (chartValues values).settings;
       in
@@ -116,7 +116,7 @@ in
     expected = {
       locations.default = { bucket = "backup"; default = true; accessMode = "ReadWrite"; endpoint = "https://minio.home.arpa:9000"; forcePathStyle = true; region = "us-east-1"; };
       credentials.secretName = "velero-s3-secret";
-      monitoring.enable = true;
+      monitoring = { enable = true; labels.release = "x"; };
       uploaderType = "kopia";
     };
   };

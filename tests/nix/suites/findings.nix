@@ -132,9 +132,9 @@ in
     found = warnings { agent.enable = false; };
     expected = [ "agent.enable is false: schedules run, and no file of any volume is backed up" ];
   };
-  "what the chart cannot say is refused for the chart" = {
-    found = errors { locations.default.syncPeriod = "10m"; flux = { enable = true; workload = "helmrelease"; }; };
-    expected = [ "locations.default: Velero's chart knows neither caCertRef nor syncPeriod: leave them out, or set flux.workload = \"manifests\"" ];
+  "restic is refused for charts that refuse it" = {
+    found = builtins.concatMap (version: errors { uploaderType = "restic"; flux = { enable = true; workload = "helmrelease"; chart = { inherit version; }; }; }) [ "5.4.x" "10.1.0" "11.0.0" "12.x" ];
+    expected = builtins.genList (_: "uploaderType is restic, which Velero's chart refuses since 11.0.0: set flux.workload = \"manifests\", or flux.chart.version to an older one") 2;
   };
   "what has the wrong type is refused" = {
     found = map (extra: fails (evaluate (with_ extra)).parts) [

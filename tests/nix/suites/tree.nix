@@ -1,5 +1,5 @@
 # The tree for Flux: which files there are, and what waits for what.
-{ evaluate, settings, ... }:
+{ evaluate, settings, trysail, ... }:
 let
   inherit (builtins) attrNames concatMap elem filter head map;
   inherit (settings) minimal with_;
@@ -40,6 +40,26 @@ in
     found = index "app" { split = false; workload = "helmrelease"; };
     expected = [ "./helmrelease.yaml" "./namespace.yaml" "./schedule.yaml" ];
   };
+  "locations that a chart would shorten are objects of their own" = {
+    found = map
+      (location:
+        let
+          all = (evaluate (with_ { flux = { enable = true; workload = "helmrelease"; }; locations.default = location; })).tree;
+          values = (head all."kubernetes/apps/velero/app/helmrelease.yaml").spec.values;
+        in
+        {
+          inherit (values) backupsEnabled;
+          inValues = builtins.length values.configuration.backupStorageLocation;
+          apart = map (object: object.metadata.annotations or { }) (all."kubernetes/apps/velero/config/location.yaml" or [ ]);
+        })
+      [{ } { recipients = [ "age1a" "age1b" ]; } { syncPeriod = "10m"; } { caCertRef.name = "home-ca"; }];
+    expected = [
+      { backupsEnabled = true; inValues = 1; apart = [ ]; }
+      { backupsEnabled = false; inValues = 0; apart = [{ "trysail.io/recipients" = "age1a,age1b"; }]; }
+      { backupsEnabled = false; inValues = 0; apart = [{ }]; }
+      { backupsEnabled = false; inValues = 0; apart = [{ }]; }
+    ];
+  };
   "each file but the Kustomizations stands in the list of its directory" = {
     found =
       let
@@ -73,6 +93,28 @@ in
       { success = true; value = toString ../inputs/velero-s3-secret.sops.yaml; }
       { success = false; value = false; }
     ];
+  };
+  "the Secret is rendered apart, to be sealed" = {
+    found = trysail.secret [ minimal settings.references { trysail.flux.enable = true; } ];
+    expected = ''
+      ---
+      apiVersion: v1
+      kind: Secret
+      metadata:
+        labels:
+          app.kubernetes.io/component: credentials
+          app.kubernetes.io/instance: velero
+          app.kubernetes.io/name: trysail
+          component: velero
+        name: velero-s3-secret
+        namespace: velero
+      stringData:
+        cloud: |
+          [default]
+          aws_access_key_id = ref+sops://secrets/k8s-secrets.enc.yaml#minio_velero_access_key_id
+          aws_secret_access_key = ref+sops://secrets/k8s-secrets.enc.yaml#minio_velero_secret_access_key
+      type: Opaque
+    '';
   };
   "Secrets of references are never written to the tree" = {
     found = filter (path: builtins.isList (tree { }).${path} && builtins.any (object: (object.kind or "") == "Secret") (tree { }).${path})
