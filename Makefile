@@ -31,7 +31,7 @@ test-store: ## A real MinIO, and restores with stock tools (needs Go, age, zstd,
 	$(TEST) -p trysail-tests -p trysail-volume --features trysail-tests/store,trysail-volume/stock-tools
 
 test-api: ## A real API server: stock velero command lines on it, its objects in archives, and the server (needs Go)
-	$(TEST) -p trysail-tests --features api --test api_server --test collect --test server
+	$(TEST) -p trysail-tests --features api --test api_server --test collect --test server --test node_agent
 
 test-cluster: ## Whole clusters (needs Go, root, containerd, runc, CNI plugins, nftables, busybox)
 	$(TEST) -p trysail-tests --features cluster --test cluster_nodes --test cluster_life

@@ -7,6 +7,7 @@
 mod agent;
 mod door;
 mod metrics;
+pub mod posture;
 pub(crate) mod presence;
 mod problems;
 mod source;
@@ -99,6 +100,10 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     let context = Arc::new(Context::new(client, of_context, Metrics::new()));
     let (identity, recipient) = Identity::ephemeral();
     let agent = Arc::new(Agent::new(Arc::clone(&context), settings, identity));
+    match posture::now() {
+        Ok(posture) => agent.metrics.posture(posture),
+        Err(error) => tracing::warn!(%error, "The kernel does not tell our rights"),
+    }
     let told = Arc::clone(&agent);
     let ended = tokio::select! {
         ended = http::serve(agent.settings.metrics_address, move || told.metrics.text()) => ended,
