@@ -5,6 +5,7 @@
 //! reads alone: keys come sealed with each PodVolumeBackup, and writing into volumes is another program's work.
 
 mod agent;
+mod bandwidth;
 mod door;
 mod metrics;
 pub mod posture;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub host_paths: Vec<PathBuf>,
     /// Volumes that are read at once.
     pub concurrency: usize,
+    /// Bytes that all uploads together may send in a second; 0 for no limit.
+    pub upload_rate: u64,
     /// The file with credentials of locations that name no Secret.
     pub credentials_file: Option<PathBuf>,
     /// The file that says where the API server is; else what the environment says.
@@ -73,6 +76,7 @@ impl Settings {
             pods: PODS.into(),
             host_paths: Vec::new(),
             concurrency: CONCURRENCY,
+            upload_rate: 0,
             credentials_file: None,
             kubeconfig: None,
             kube_context: None,
