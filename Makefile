@@ -36,11 +36,10 @@ test-store: ## A real MinIO, restores with stock tools, and the real sops and va
 	$(TEST) -p trysail-tests -p trysail-volume --features trysail-tests/store,trysail-volume/stock-tools
 
 test-api: ## A real API server: stock velero command lines on it, its objects in archives, the server and its backups (needs Go)
-	$(TEST) -p trysail-tests --features api --test api_server --test collect --test server --test backup --test restore
+	$(TEST) -p trysail-tests --features api --test api_server --test collect --test server --test backup --test restore --test node_agent
 
 test-nix: ## The modules, on every Nix that is found (needs Nix, jq, git, python3)
 	tests/nix/run
-
 
 test-cluster: ## Whole clusters (needs Go, root, containerd, runc, CNI plugins, nftables, busybox)
 	$(TEST) -p trysail-tests --features cluster --test cluster_nodes --test cluster_life --test journey
