@@ -30,8 +30,8 @@ test: ## All tests that need the Rust toolchain alone
 test-store: ## A real MinIO, and restores with stock tools (needs Go, age, zstd, tar, curl, python3, bsdtar, busybox)
 	$(TEST) -p trysail-tests -p trysail-volume --features trysail-tests/store,trysail-volume/stock-tools
 
-test-api: ## A real API server: stock velero command lines on it, its objects in archives, the server and its backups (needs Go)
-	$(TEST) -p trysail-tests --features api --test api_server --test collect --test server --test backup
+test-api: ## A real API server: stock velero command lines on it, its objects in archives, the server, its backups and the node agent (needs Go)
+	$(TEST) -p trysail-tests --features api --test api_server --test collect --test server --test backup --test node_agent
 
 test-cluster: ## Whole clusters (needs Go, root, containerd, runc, CNI plugins, nftables, busybox)
 	$(TEST) -p trysail-tests --features cluster --test cluster_nodes --test cluster_life

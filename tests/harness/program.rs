@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -62,6 +62,12 @@ impl Program {
             bail!("{} has ended with {status}\n{}", self.name, self.last_words());
         }
         Ok(())
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn end(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.process.wait().with_context(|| format!("wait for {}", self.name))
     }
 
     /// Its name and the end of its log.

@@ -32,6 +32,13 @@ fn main() -> ExitCode {
     if !matches!(args.command, args::Command::Server(_) | args::Command::NodeAgent(_)) {
         log_for_people(&args.shared);
     }
+    // Rights are given up before there are threads, which would keep theirs.
+    if matches!(args.command, args::Command::NodeAgent(args::NodeAgent::Server(_)))
+        && let Err(error) = trysail_controller::node::posture::enter()
+    {
+        output::error(&anyhow::Error::from(error).context("give up rights that are not needed"));
+        return ExitCode::from(1);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(BLOCKING_THREADS_MAX)

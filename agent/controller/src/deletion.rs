@@ -164,8 +164,10 @@ async fn carry_out(
     context: &Context,
 ) -> Result<Action> {
     let (name, schedule) = (backup.name_any(), schedule_of(backup));
-    begin(request, backup, context).await?;
-    context.metrics.of_schedule("backup_deletion_attempt", schedule);
+    if request.status.as_ref().and_then(|status| status.phase) != Some(DeleteBackupRequestPhase::InProgress) {
+        begin(request, backup, context).await?;
+        context.metrics.of_schedule("backup_deletion_attempt", schedule);
+    }
     let removed = remove::all(backup, location, context).await?;
     if removed.errors.is_empty() && removed.is_waiting {
         return Ok(Action::requeue(RETRY));

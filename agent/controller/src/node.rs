@@ -5,8 +5,10 @@
 //! reads alone: keys come sealed with each PodVolumeBackup, and writing into volumes is another program's work.
 
 mod agent;
+mod bandwidth;
 mod door;
 mod metrics;
+pub mod posture;
 pub(crate) mod presence;
 mod problems;
 mod source;
@@ -53,6 +55,8 @@ pub struct Settings {
     pub host_paths: Vec<PathBuf>,
     /// Volumes that are read at once.
     pub concurrency: usize,
+    /// Bytes that all uploads together may send in a second; 0 for no limit.
+    pub upload_rate: u64,
     /// The file with credentials of locations that name no Secret.
     pub credentials_file: Option<PathBuf>,
     /// The file that says where the API server is; else what the environment says.
@@ -72,6 +76,7 @@ impl Settings {
             pods: PODS.into(),
             host_paths: Vec::new(),
             concurrency: CONCURRENCY,
+            upload_rate: 0,
             credentials_file: None,
             kubeconfig: None,
             kube_context: None,
@@ -99,6 +104,10 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     let context = Arc::new(Context::new(client, of_context, Metrics::new()));
     let (identity, recipient) = Identity::ephemeral();
     let agent = Arc::new(Agent::new(Arc::clone(&context), settings, identity));
+    match posture::now() {
+        Ok(posture) => agent.metrics.posture(posture),
+        Err(error) => tracing::warn!(%error, "The kernel does not tell our rights"),
+    }
     let told = Arc::clone(&agent);
     let ended = tokio::select! {
         ended = http::serve(agent.settings.metrics_address, move || told.metrics.text()) => ended,

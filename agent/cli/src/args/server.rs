@@ -164,6 +164,9 @@ pub(crate) struct NodeServer {
     /// Volumes that are read at once.
     #[arg(long, default_value_t = trysail_controller::node::CONCURRENCY, value_name = "NUMBER")]
     pub(crate) concurrency: usize,
+    /// Bytes that are sent in a second at most; 0 for no limit.
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    pub(crate) upload_rate: u64,
     /// How log lines are written.
     #[arg(long, value_enum, default_value = "json", value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,

@@ -19,6 +19,7 @@ fn settings(agent: NodeServer, env: impl Fn(&str) -> Option<String>) -> Result<S
         pods: agent.pods,
         host_paths: agent.host_path,
         concurrency: agent.concurrency,
+        upload_rate: agent.upload_rate,
         credentials_file: env("AWS_SHARED_CREDENTIALS_FILE").map(Into::into),
         kubeconfig: agent.kubeconfig,
         kube_context: agent.kubecontext,
@@ -48,6 +49,7 @@ mod tests {
             "--node-agent-configmap=node-agent-config",
             "--node-name=node1",
             "--concurrency=1",
+            "--upload-rate=1000000",
             "--host-path=/opt/local-path-provisioner",
         ];
         let Command::NodeAgent(NodeAgent::Server(agent)) = Args::parse_from(given).command else { panic!("{given:?}") };
@@ -63,6 +65,7 @@ mod tests {
         let expected = Settings {
             host_paths: vec!["/opt/local-path-provisioner".into()],
             concurrency: 1,
+            upload_rate: 1_000_000,
             credentials_file: Some("/credentials/cloud".into()),
             ..base
         };

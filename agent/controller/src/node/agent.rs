@@ -20,7 +20,7 @@ use tokio::{
 use trysail_api::{pod_volume_backup::PodVolumeBackup, time::Time, transfer::TransferPhase};
 use trysail_repository::seal::Identity;
 
-use super::{Settings, door::End, metrics::NodeMetrics, transfer};
+use super::{Settings, bandwidth::Bandwidth, door::End, metrics::NodeMetrics, transfer};
 use crate::{
     Result,
     context::{Context, now},
@@ -41,6 +41,8 @@ pub(super) struct Agent {
     pub(super) metrics: NodeMetrics,
     /// A permit for each volume that may be read at once.
     pub(super) slots: Arc<Semaphore>,
+    /// What all uploads share.
+    pub(super) bandwidth: Arc<Bandwidth>,
     running: Mutex<HashMap<String, Running>>,
 }
 
@@ -69,7 +71,8 @@ impl Agent {
     pub(super) fn new(context: Arc<Context>, settings: Settings, identity: Identity) -> Self {
         let metrics = NodeMetrics::new(&settings.node, &context.metrics);
         let slots = Arc::new(Semaphore::new(settings.concurrency.max(1)));
-        Self { context, settings, identity, metrics, slots, running: Mutex::default() }
+        let bandwidth = Arc::new(Bandwidth::new(settings.upload_rate));
+        Self { context, settings, identity, metrics, slots, bandwidth, running: Mutex::default() }
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<String, Running>> {

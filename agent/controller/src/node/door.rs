@@ -1,5 +1,5 @@
 //! A store that can be closed: every request under way and every later one fails at once. So a transfer ends soon after it is
-//! cancelled, even while it waits for a store that does not answer.
+//! cancelled, even while it waits for a store that does not answer. What is stored waits for its turn.
 
 use std::{ops::Range, sync::Arc};
 
@@ -7,6 +7,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 use trysail_repository::store::{Created, Error, ErrorKind, Key, ObjectStore, Page, Result};
+
+use super::bandwidth::Bandwidth;
 
 /// Why a transfer ends before its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +38,12 @@ pub(super) async fn ended(mut ending: Ending) -> End {
 pub(super) struct Door {
     store: Arc<dyn ObjectStore>,
     ending: Ending,
+    bandwidth: Arc<Bandwidth>,
 }
 
 impl Door {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, ending: Ending) -> Self {
-        Self { store, ending }
+    pub(super) fn new(store: Arc<dyn ObjectStore>, ending: Ending, bandwidth: Arc<Bandwidth>) -> Self {
+        Self { store, ending, bandwidth }
     }
 
     fn pass<'a, T: 'a>(&'a self, name: &'a str, call: BoxFuture<'a, Result<T>>) -> BoxFuture<'a, Result<T>> {
@@ -64,7 +67,13 @@ impl ObjectStore for Door {
     }
 
     fn create<'a>(&'a self, key: &'a Key, body: Bytes) -> BoxFuture<'a, Result<Created>> {
-        self.pass(key.as_str(), self.store.create(key, body))
+        let bytes = body.len();
+        let create = self.store.create(key, body);
+        let turn = Box::pin(async move {
+            self.bandwidth.take(bytes).await;
+            create.await
+        });
+        self.pass(key.as_str(), turn)
     }
 
     fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a Key>) -> BoxFuture<'a, Result<Page>> {
@@ -85,7 +94,7 @@ mod tests {
     #[tokio::test]
     async fn a_closed_door_lets_nothing_through() {
         let (sender, ending) = watch::channel(None);
-        let door = Door::new(Arc::new(Memory::default()), ending);
+        let door = Door::new(Arc::new(Memory::default()), ending, Arc::new(Bandwidth::new(0)));
         let key = Key::parse("a").unwrap();
         door.create(&key, Bytes::from_static(b"x")).await.unwrap();
         sender.send_replace(Some(End::Cancelled));

@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
 };
 
 use kube::ResourceExt as _;
@@ -14,9 +14,9 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use std::sync::atomic::AtomicU64;
 use trysail_api::{names::label, pod_volume_backup::PodVolumeBackup, transfer::UploaderType};
 
+use super::posture::Posture;
 use crate::metrics::{DURATION_BUCKETS, Metrics};
 
 type Labels<const N: usize> = [(&'static str, String); N];
@@ -43,6 +43,7 @@ pub(super) struct NodeMetrics {
     latency: Family<Labels<4>, Histogram, fn() -> Histogram>,
     latency_gauge: Family<Labels<4>, Gauge<f64, AtomicU64>>,
     transfers: Family<Labels<1>, Counter>,
+    posture: Family<Labels<1>, Gauge>,
     told: Mutex<VecDeque<Labels<4>>>,
 }
 
@@ -76,9 +77,11 @@ impl NodeMetrics {
             drop(transfers.get_or_create(&[("result", result.to_owned())]));
         }
         trysail.register("node_transfers", "Volumes by what came of them", transfers.clone());
+        let posture: Family<Labels<1>, Gauge> = Family::default();
+        trysail.register("node_posture", "1 for the rights that the agent runs with", posture.clone());
         of_context.register_errors(trysail);
         let told = Mutex::default();
-        Self { registry, node: node.to_owned(), enqueued, dequeued, latency, latency_gauge, transfers, told }
+        Self { registry, node: node.to_owned(), enqueued, dequeued, latency, latency_gauge, transfers, posture, told }
     }
 
     /// The text for Prometheus.
@@ -87,6 +90,11 @@ impl NodeMetrics {
         // Writing to a `String` cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+
+    /// The rights that the agent runs with.
+    pub(super) fn posture(&self, posture: Posture) {
+        self.posture.get_or_create(&[("posture", posture.word().to_owned())]).set(1);
     }
 
     /// A volume is to be read.

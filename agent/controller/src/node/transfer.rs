@@ -1,18 +1,19 @@
 //! One PodVolumeBackup from its turn to its end: the directory is found, the repository opened, the volume read on a thread of its
-//! own, and what came of it is written until the API server has it.
+//! own, and what came of it is written until the API server has it. How that is said is in `outcome`, and how far it is in
+//! `progress`.
+
+mod outcome;
+mod progress;
 
 use std::{num::NonZero, sync::Arc, thread, time::Duration};
 
 use jiff::Timestamp;
-use kube::{
-    ResourceExt as _,
-    api::{Patch, PatchParams},
-};
-use serde_json::{Value, json};
+use kube::ResourceExt as _;
+use serde_json::json;
 use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
-    time::{Instant, MissedTickBehavior, interval_at, sleep},
+    time::sleep,
 };
 use trysail_api::{
     backup_storage_location::BackupStorageLocation,
@@ -30,7 +31,7 @@ use trysail_repository::{
     write::{Session, SessionPlan},
 };
 use trysail_volume::{
-    backup::{self, BackupError, BackupOptions, CHECKPOINT_EVERY, Counters, HELD_PIECES_MAX, Report},
+    backup::{self, BackupOptions, CHECKPOINT_EVERY, Counters, HELD_PIECES_MAX, Report},
     walk::{Exclude, Mounts, WalkOptions},
 };
 
@@ -44,47 +45,18 @@ use crate::{
     Error, Result,
     bucket::Place,
     context::now,
-    error::code,
     patch,
     repository::{self, place},
     task_keys,
 };
-
-/// Pause between two words about how far a transfer is. Source: Velero pkg/uploader.
-const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
+use outcome::{Outcome, Saved, fields};
+use progress::{Done, Progress};
 
 /// Pause before the end of a transfer is written again that the API server did not take.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Tries of a step that the API server did not answer.
 const TRIES_MAX: u32 = 12;
-
-/// What came of a transfer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Outcome {
-    /// A snapshot of the whole volume.
-    Saved(Saved),
-    /// A snapshot of its first part: the session was over before the volume was.
-    Partial,
-    /// No snapshot, for this reason.
-    Failed(String),
-    /// It was ended from outside.
-    Ended(End),
-    /// Another process has it, or nobody wants it any more: nothing is to be said.
-    Dropped,
-}
-
-/// A snapshot of a whole volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Saved {
-    /// `<volume>/<session>`.
-    snapshot: String,
-    /// Length of all files in bytes.
-    bytes: u64,
-    /// Bytes that no earlier snapshot held.
-    new_bytes: u64,
-    told: Told,
-}
 
 /// A repository that a transfer writes into.
 struct Target {
@@ -119,23 +91,29 @@ pub(super) async fn run(agent: &Agent, name: &str, uid: &str, end: &watch::Sende
         other => tracing::warn!(name, outcome = ?other, "Did not save a volume"),
     }
     agent.metrics.finished(outcome.word());
-    finish(agent, name, &outcome).await;
     drop(permit);
+    finish(agent, name, &outcome).await;
 }
 
 /// From the turn of a transfer to what came of it.
 async fn attempt(agent: &Agent, name: &str, uid: &str, end: &watch::Sender<Option<End>>) -> Result<Outcome> {
-    let Some((transfer, source, began)) = patiently(end, || take(agent, name, uid)).await? else {
+    let began = now();
+    let Some((transfer, source)) = patiently(end, || take(agent, name, uid, began)).await? else {
         return Ok(Outcome::Dropped);
     };
     tracing::info!(name, path = %source.path.display(), "Reads a volume");
     let target = patiently(end, || open(agent, &transfer, end.subscribe(), began)).await?;
-    let open = target.open.clone();
+    let (open, volume) = (target.open.clone(), target.plan.volume.clone());
     let counters = Arc::new(Counters::default());
     let done = read(target, source, Arc::clone(&counters), began).await?;
-    let report = watch_over(agent, name, done, &counters, end).await?;
+    let progress = Progress { agent, name, counters: &counters, repository: &open, volume: &volume };
+    let report = progress.watch(done, end).await?;
     let latency = now().duration_since(began).as_secs_f64();
     agent.metrics.latency(&transfer, &agent.settings.namespace, latency);
+    let is_there = || agent.context.get::<PodVolumeBackup>(name);
+    if patiently(end, is_there).await?.is_none_or(|found| found.uid().as_deref() != Some(uid)) {
+        end.send_replace(Some(End::Gone));
+    }
     let ending = *end.borrow();
     settle(report, ending, &open).await
 }
@@ -162,19 +140,25 @@ where
 
 /// Takes a transfer for this process: finds its directory and says that it is being read. None where it is not to be taken any
 /// more.
-async fn take(agent: &Agent, name: &str, uid: &str) -> Result<Option<(PodVolumeBackup, Source, Timestamp)>> {
+async fn take(agent: &Agent, name: &str, uid: &str, began: Timestamp) -> Result<Option<(PodVolumeBackup, Source)>> {
     for _ in 0..TRIES_MAX {
         let Some(transfer) = agent.context.get::<PodVolumeBackup>(name).await? else { return Ok(None) };
-        if transfer.uid().as_deref() != Some(uid) || phase(&transfer) != TransferPhase::New {
+        let is_taken = is_taken(&transfer, began);
+        if transfer.uid().as_deref() != Some(uid) || !(is_taken || phase(&transfer) == TransferPhase::New) {
             return Ok(None);
         }
         let source = source::find(&transfer.spec, &agent.settings, &agent.context).await?;
-        let began = now();
-        if begin(agent, &transfer, &source, began).await? {
-            return Ok(Some((transfer, source, began)));
+        if is_taken || begin(agent, &transfer, &source, began).await? {
+            return Ok(Some((transfer, source)));
         }
     }
     Err(Error::Object { what: format!("PodVolumeBackup {name}"), reason: "it changes all the time".to_owned() })
+}
+
+/// Whether this process has taken it, and the answer was lost.
+fn is_taken(transfer: &PodVolumeBackup, began: Timestamp) -> bool {
+    let start = transfer.status.as_ref().and_then(|status| status.start_timestamp);
+    phase(transfer) == TransferPhase::InProgress && start == Some(Time::new(began))
 }
 
 /// Says that the volume is being read, if nobody else has said so.
@@ -207,7 +191,7 @@ async fn open(agent: &Agent, transfer: &PodVolumeBackup, ending: Ending, now: Ti
     let uploader = spec.uploader_type.unwrap_or(UploaderType::Unset);
     let below = bucket.store.below(&place::directory(uploader, namespace)).map_err(|error| bucket.error(error))?;
     let store: Arc<dyn ObjectStore> = Arc::new(Retry::new(below));
-    let door: Arc<dyn ObjectStore> = Arc::new(Door::new(Arc::clone(&store), ending));
+    let door: Arc<dyn ObjectStore> = Arc::new(Door::new(Arc::clone(&store), ending, Arc::clone(&agent.bandwidth)));
     let name = format!("{namespace}-{}-{}", location.name_any(), uploader.directory());
     let repository = Repository::open(door, repository::pinned(&location)?).await;
     let repository = repository.map_err(|source| repository::failed(&name, source))?;
@@ -215,8 +199,6 @@ async fn open(agent: &Agent, transfer: &PodVolumeBackup, ending: Ending, now: Ti
     let open = repository.clone().with_store(store);
     Ok(Target { repository, open, plan: SessionPlan { volume, uid, keys, now } })
 }
-
-type Done = oneshot::Receiver<Result<Report, BackupError>>;
 
 /// Reads the volume on a thread of its own.
 async fn read(target: Target, source: Source, counters: Arc<Counters>, now: Timestamp) -> Result<Done> {
@@ -241,48 +223,6 @@ async fn read(target: Target, source: Source, counters: Arc<Counters>, now: Time
     };
     let spawned = thread::Builder::new().name("backup".to_owned()).spawn(work);
     spawned.map(|_| done).map_err(|error| wrong("a thread for the volume", error.to_string()))
-}
-
-/// Waits for the thread, and tells now and then how far it is.
-async fn watch_over(
-    agent: &Agent,
-    name: &str,
-    mut done: Done,
-    counters: &Counters,
-    end: &watch::Sender<Option<End>>,
-) -> Result<Report> {
-    let wrong = |reason: String| Error::Object { what: "the volume".to_owned(), reason };
-    let mut ticks = interval_at(Instant::now() + PROGRESS_PERIOD, PROGRESS_PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = None;
-    loop {
-        tokio::select! {
-            report = &mut done => {
-                let report = report.map_err(|_| wrong("the thread that reads it panicked".to_owned()))?;
-                return report.map_err(|error| wrong(error.to_string()));
-            }
-            _ = ticks.tick() => {}
-        }
-        let read = counters.read.get();
-        if told == Some(read) {
-            continue;
-        }
-        match tell_progress(agent, name, read).await {
-            Ok(true) => told = Some(read),
-            Ok(false) => drop(end.send_replace(Some(End::Gone))),
-            Err(error) => tracing::warn!(%error, name, "How far a transfer is could not be told"),
-        }
-    }
-}
-
-/// Tells how many bytes were read; false where the object is gone.
-async fn tell_progress(agent: &Agent, name: &str, read: u64) -> Result<bool> {
-    let fields = json!({ "status": { "progress": { "bytesDone": read } } });
-    let api = agent.context.api::<PodVolumeBackup>();
-    match api.patch(name, &PatchParams::default(), &Patch::Merge(&fields)).await {
-        Err(error) if code(&error) == Some(404) => Ok(false),
-        other => other.map(|_| true).map_err(Error::kubernetes(format!("patch PodVolumeBackup {name}"))),
-    }
 }
 
 /// What a report means. A snapshot that nobody will know of is removed again.
@@ -321,110 +261,5 @@ async fn finish(agent: &Agent, name: &str, outcome: &Outcome) {
             Err(error) => tracing::warn!(%error, name, "What came of a transfer could not be told; it is tried again"),
         }
         sleep(RETRY).await;
-    }
-}
-
-/// The fields that are written; null for none. Pure.
-fn fields(outcome: &Outcome, now: Timestamp) -> Value {
-    let ended = |phase: TransferPhase, message: &str| json!({ "status": { "phase": phase, "message": message, "completionTimestamp": Time::new(now) } });
-    match outcome {
-        Outcome::Dropped | Outcome::Ended(End::Gone) => Value::Null,
-        Outcome::Failed(reason) => ended(TransferPhase::Failed, reason),
-        Outcome::Ended(End::Cancelled) => ended(TransferPhase::Canceled, "it was cancelled"),
-        Outcome::Ended(End::Stopped) => {
-            ended(TransferPhase::Failed, "the node agent was stopped while it read the volume")
-        }
-        Outcome::Partial => ended(
-            TransferPhase::Failed,
-            "the volume was not read to its end within the longest time of a session; the next backup goes on from there",
-        ),
-        Outcome::Saved(Saved { snapshot, bytes, new_bytes, told }) => {
-            let mut fields = json!({
-                "status": {
-                    "phase": TransferPhase::Completed,
-                    "snapshotID": snapshot,
-                    "progress": { "bytesDone": bytes, "totalBytes": bytes },
-                    "incrementalBytes": new_bytes,
-                    "message": told.message(),
-                    "completionTimestamp": Time::new(now),
-                },
-            });
-            if !told.is_empty() {
-                fields["metadata"] = json!({ "annotations": { own::PROBLEMS: json!(told).to_string() } });
-            }
-            fields
-        }
-    }
-}
-
-impl Outcome {
-    /// Its word in the metrics.
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Saved(_) => "saved",
-            Self::Partial | Self::Failed(_) => "failed",
-            Self::Ended(_) | Self::Dropped => "ended",
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn written(outcome: &Outcome) -> Value {
-        fields(outcome, "2026-11-21T06:00:00Z".parse().unwrap())
-    }
-
-    fn saved(told: Told) -> Outcome {
-        Outcome::Saved(Saved { snapshot: "db/01A".to_owned(), bytes: 30, new_bytes: 10, told })
-    }
-
-    #[test]
-    fn a_saved_volume_names_its_snapshot_and_its_bytes() {
-        let expected = json!({
-            "status": {
-                "phase": "Completed", "snapshotID": "db/01A", "progress": { "bytesDone": 30, "totalBytes": 30 },
-                "incrementalBytes": 10, "message": null, "completionTimestamp": "2026-11-21T06:00:00Z",
-            },
-        });
-        assert_eq!(written(&saved(Told::default())), expected);
-    }
-
-    #[test]
-    fn files_that_could_not_be_saved_are_told_beside_the_snapshot() {
-        let told = Told {
-            errors: vec!["a: file cannot be opened".to_owned()],
-            error_count: 2,
-            unstable: vec!["b".to_owned()],
-        };
-        let written = written(&saved(told));
-        assert_eq!(written["status"]["message"], "not saved: a: file cannot be opened, and 1 more");
-        let annotation = written["metadata"]["annotations"]["trysail.io/problems"].as_str().unwrap();
-        assert_eq!(annotation, r#"{"errors":["a: file cannot be opened"],"errorCount":2,"unstable":["b"]}"#);
-    }
-
-    #[test]
-    fn whatever_else_becomes_of_a_transfer_ends_it_with_a_reason() {
-        let phases = [
-            Outcome::Failed("why".to_owned()),
-            Outcome::Partial,
-            Outcome::Ended(End::Cancelled),
-            Outcome::Ended(End::Stopped),
-        ];
-        let told = phases.map(|outcome| {
-            let status = written(&outcome)["status"].take();
-            assert!(!status["message"].as_str().unwrap().is_empty(), "{status}");
-            status["phase"].clone()
-        });
-        assert_eq!(told, ["Failed", "Failed", "Canceled", "Failed"]);
-    }
-
-    #[test]
-    fn nothing_is_said_of_what_is_gone() {
-        assert_eq!(
-            [Outcome::Dropped, Outcome::Ended(End::Gone)].map(|outcome| written(&outcome)),
-            [Value::Null, Value::Null]
-        );
     }
 }
