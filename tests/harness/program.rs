@@ -66,8 +66,7 @@ impl Program {
 
     /// Asks it to end, and waits until it has.
     pub fn end(&mut self) -> Result<ExitStatus> {
-        rustix::process::kill_process(Pid::from_child(&self.process), Signal::TERM)
-            .with_context(|| format!("ask {} to end", self.name))?;
+        self.signal(Signal::TERM)?;
         self.process.wait().with_context(|| format!("wait for {}", self.name))
     }
 
