@@ -266,3 +266,15 @@ pub(crate) enum Secrets {
         config: Option<PathBuf>,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_of_a_command_has_a_name_of_its_own() {
+        Args::command().debug_assert();
+    }
+}

@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand
 use trysail_api::duration::Duration;
 
 /// Flags of Velero's servers and node agents 1.13 and 1.18 that change nothing here: others serve what they are about, or nothing does.
-const WITHOUT_EFFECT: [&str; 33] = [
+const WITHOUT_EFFECT: [&str; 32] = [
     "add_dir_header",
     "alsologtostderr",
     "alsologtostderrthreshold",
@@ -34,7 +34,6 @@ const WITHOUT_EFFECT: [&str; 33] = [
     "plugin-dir",
     "profiler-address",
     "repo-maintenance-job-configmap",
-    "resource-timeout",
     "restore-resource-priorities",
     "stderrthreshold",
     "terminating-resource-timeout",
@@ -168,8 +167,8 @@ pub(crate) struct Backups {
     /// How long operations of plugins would be waited for; it is written into backups for others.
     #[arg(long, default_value = "4h", value_name = "DURATION", hide = true)]
     pub(crate) default_item_operation_timeout: Duration,
-    /// How long a change of an object would be waited for; it is written into backups for others.
-    #[arg(long, default_value = "10m0s", value_name = "DURATION", hide = true)]
+    /// How long a restore waits for the end of an object that it replaces, and for a kind to be served.
+    #[arg(long, default_value = "10m0s", value_name = "DURATION")]
     pub(crate) resource_timeout: Duration,
     /// Whether data of CSI snapshots would be moved; it is written into backups for others.
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set, hide = true)]

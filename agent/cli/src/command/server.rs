@@ -88,7 +88,7 @@ fn settings(server: Server, env: impl Fn(&str) -> Option<String>) -> Result<Sett
                 Uploader::Restic => UploaderType::Restic,
             },
             host_paths: server.backups.host_path,
-            ..BackupSettings::default()
+            resource_timeout: spelt(&server.backups.resource_timeout),
         },
         credentials_file: env("AWS_SHARED_CREDENTIALS_FILE").map(Into::into),
         kubeconfig: server.kubeconfig,
