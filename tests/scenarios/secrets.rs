@@ -303,7 +303,7 @@ fn what_sops_wrote_opens_here_with_every_kind_of_value() -> Result<()> {
 #[test]
 fn json_that_sops_wrote_opens_here() -> Result<()> {
     let desk = Desk::new()?;
-    let plain = json!({"a": "\u{e9}<&>\u{2028}\t", "b": {"c": [1, -2.5, true, null, "", [], {}], "d": 12345678901234567_i64}, "e": 1e300});
+    let plain = json!({"a": "\u{e9}<&>\u{2028}\t", "b": {"c": [1, -2.5, true, null, "", [], {}], "d": 12_345_678_901_234_567_i64}, "e": 1e300});
     desk.write("store.enc.json", &plain.to_string())?;
     desk.run(Tool::Sops, &["encrypt", "--in-place", "store.enc.json"])?;
     let opened: Json = serde_json::from_str(desk.open("store.enc.json")?.text())?;

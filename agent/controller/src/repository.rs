@@ -32,7 +32,7 @@ use crate::{
     patch,
 };
 
-/// Longest escaped name of a volume: stores keep it as the name of a directory. Source: Linux, NAME_MAX.
+/// Longest escaped name of a volume: stores keep it as the name of a directory. Source: Linux, `NAME_MAX`.
 const VOLUME_LENGTH: usize = 255;
 
 /// The kind of the object that a PodVolumeBackup names where no pod mounts the volume.

@@ -159,8 +159,8 @@ pub(crate) struct Backups {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) default_volumes_to_fs_backup: Option<bool>,
     /// Backups that run at once.
-    #[arg(long, default_value = "1", value_name = "NUMBER")]
-    pub(crate) concurrent_backups: NonZeroUsize,
+    #[arg(long = "concurrent-backups", default_value = "1", value_name = "NUMBER")]
+    pub(crate) at_once: NonZeroUsize,
     /// The directory in which new repositories lie.
     #[arg(long, value_enum, default_value = "kopia", value_name = "NAME")]
     pub(crate) uploader_type: Uploader,

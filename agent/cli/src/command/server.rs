@@ -21,7 +21,7 @@ const NOT_RESTORE: [&str; 3] = ["backup", "schedule", "gc"];
 /// Serves until the process is told to end.
 pub(crate) async fn serve(server: Server) -> Result<Outcome> {
     start_log(server.log_format, &server.log_level, &server.without_effect);
-    server::run(settings(server, variable)?, end()?).await?;
+    Box::pin(server::run(settings(server, variable)?, end()?)).await?;
     Ok(Outcome::Done)
 }
 
@@ -80,7 +80,7 @@ fn settings(server: Server, env: impl Fn(&str) -> Option<String>) -> Result<Sett
             ttl: spelt(&server.backups.default_backup_ttl),
             item_operation_timeout: spelt(&server.backups.default_item_operation_timeout),
             volumes_timeout: spelt(&server.backups.fs_backup_timeout),
-            at_once: server.backups.concurrent_backups,
+            at_once: server.backups.at_once,
             all_volumes: server.backups.default_volumes_to_fs_backup,
             move_snapshots: server.backups.default_snapshot_move_data,
             uploader: match server.backups.uploader_type {

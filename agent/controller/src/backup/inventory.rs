@@ -47,7 +47,8 @@ impl Inventory {
         files: &[StoredFile],
         transfers: &[PodVolumeBackup],
     ) -> Self {
-        let file = |file: &StoredFile| File { key: file.key.clone(), bytes: file.bytes, sha256: hex(&file.sha256) };
+        let file =
+            |file: &StoredFile| File { key: file.key.clone(), bytes: file.bytes, sha256: hex::encode(file.sha256) };
         let snapshot = |transfer: &PodVolumeBackup| {
             let snapshot = transfer.status.as_ref()?.snapshot_id.clone().filter(|id| !id.is_empty())?;
             let namespace = transfer.spec.pod.namespace.as_deref()?;
@@ -63,10 +64,6 @@ impl Inventory {
             snapshots: transfers.iter().filter_map(snapshot).collect(),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

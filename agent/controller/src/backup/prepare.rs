@@ -266,7 +266,7 @@ mod tests {
         }
     }
 
-    fn backup(spec: Value) -> Backup {
+    fn backup(spec: &Value) -> Backup {
         serde_json::from_value(json!({
             "apiVersion": "velero.io/v1", "kind": "Backup", "metadata": { "name": "b1", "namespace": "velero" },
             "spec": spec,
@@ -274,11 +274,11 @@ mod tests {
         .unwrap()
     }
 
-    fn prepared(spec: Value, world: &World, settings: &BackupSettings) -> Prepared {
+    fn prepared(spec: &Value, world: &World, settings: &BackupSettings) -> Prepared {
         prepare(backup(spec), world, settings, NOW.parse().unwrap())
     }
 
-    fn problems(spec: Value) -> Vec<String> {
+    fn problems(spec: &Value) -> Vec<String> {
         prepared(spec, &world(), &BackupSettings::default()).problems
     }
 
@@ -310,7 +310,7 @@ mod tests {
                 "startTimestamp": NOW, "version": 1,
             },
         });
-        assert_eq!(prepared(sent, &world(), &settings).fields, expected);
+        assert_eq!(prepared(&sent, &world(), &settings).fields, expected);
     }
 
     #[test]
@@ -324,14 +324,14 @@ mod tests {
         });
         let world = World { labelled_out: vec!["out".to_owned()], ..world() };
         let settings = BackupSettings { all_volumes: Some(true), ..BackupSettings::default() };
-        assert_eq!(prepared(spec, &world, &settings).fields["spec"], json!({}));
+        assert_eq!(prepared(&spec, &world, &settings).fields["spec"], json!({}));
     }
 
     #[test]
     fn a_backup_of_everything_says_so_and_older_lists_are_filled_by_themselves() {
         let world = World { labelled_out: vec!["out".to_owned()], ..world() };
         let spec = json!({ "includeClusterResources": true, "defaultVolumesToRestic": true });
-        let filled = prepared(spec, &world, &BackupSettings::default()).fields;
+        let filled = prepared(&spec, &world, &BackupSettings::default()).fields;
         let expected = json!({
             "csiSnapshotTimeout": "10m0s", "defaultVolumesToFsBackup": true, "excludedNamespaces": ["out"],
             "excludedResources": [SNAPSHOTS, SNAPSHOT_CONTENTS], "includedNamespaces": ["*"],
@@ -339,13 +339,13 @@ mod tests {
             "ttl": "720h0m0s", "volumeGroupSnapshotLabelKey": "velero.io/volume-group",
         });
         assert_eq!(filled["spec"], expected);
-        let unsaid = prepared(json!({}), &world, &BackupSettings::default()).fields;
+        let unsaid = prepared(&json!({}), &world, &BackupSettings::default()).fields;
         assert_eq!(unsaid["spec"].get("defaultVolumesToFsBackup"), None);
     }
 
     #[test]
     fn a_backup_that_cannot_be_does_not_begin_and_says_why() {
-        let at = |name: &str| problems(json!({ "storageLocation": name }));
+        let at = |name: &str| problems(&json!({ "storageLocation": name }));
         assert_eq!(at("gone"), ["storageLocation: there is no BackupStorageLocation gone"]);
         assert_eq!(
             at("ro"),
@@ -359,19 +359,19 @@ mod tests {
         assert_eq!(problems(policy.clone()), ["resourcePolicy: there is no ConfigMap p"]);
         let data = BTreeMap::from([("a".to_owned(), "version: v1\nvolumePolicy: []".to_owned())]);
         let map = ConfigMap { data: Some(data), ..ConfigMap::default() };
-        let found = prepared(policy, &World { policy: Some(map), ..world() }, &BackupSettings::default());
+        let found = prepared(&policy, &World { policy: Some(map), ..world() }, &BackupSettings::default());
         assert!(found.problems[0].contains("`volumePolicy`"), "{:?}", found.problems);
         let expected = json!({
             "expiration": "2026-12-21T06:37:33Z", "formatVersion": "1.1.0", "phase": "FailedValidation",
             "validationErrors": found.problems, "version": 1,
         });
         assert_eq!(found.fields["status"], expected);
-        assert_eq!(problems(json!({ "excludedNamespaces": ["*"] })).len(), 1);
+        assert_eq!(problems(&json!({ "excludedNamespaces": ["*"] })).len(), 1);
     }
 
     #[test]
     fn what_is_excluded_for_everybody_does_not_make_a_whole_backup_a_part() {
-        let whole = prepared(json!({}), &world(), &BackupSettings::default()).backup;
+        let whole = prepared(&json!({}), &world(), &BackupSettings::default()).backup;
         let spec = for_collection(&whole, None);
         assert_eq!((spec.excluded_cluster_scoped_resources, spec.excluded_namespace_scoped_resources), (None, None));
         let policy = "version: v1\nincludeExcludePolicy: {excludedNamespaceScopedResources: [events]}";

@@ -76,7 +76,7 @@ async fn snapshots(backup: &Backup, place: &Place, context: &Context) -> Result<
     match place.pod_volume_backups(&name).await {
         Ok(listed) => volumes.extend(listed),
         Err(error) => {
-            tracing::warn!(%error, "The list of a backup's volumes cannot be read; those in the cluster count")
+            tracing::warn!(%error, "The list of a backup's volumes cannot be read; those in the cluster count");
         }
     }
     Ok(by_home(&volumes))

@@ -198,7 +198,7 @@ fn choose(mut found: Vec<Found>, pod: &Path, name: &str, mounts: &str) -> Result
     Ok(one.path)
 }
 
-/// Whether something is mounted at a path, by the kernel's list. Source: proc_pid_mountinfo(5).
+/// Whether something is mounted at a path, by the kernel's list. Source: `proc_pid_mountinfo(5)`.
 fn is_mounted(mounts: &str, path: &Path) -> bool {
     let escaped: String = path
         .to_string_lossy()

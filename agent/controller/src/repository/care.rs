@@ -174,7 +174,7 @@ fn fields(object: &BackupRepository, failure: Option<String>, began: Timestamp, 
 mod tests {
     use super::*;
 
-    fn object(frequency: &str, status: Value) -> BackupRepository {
+    fn object(frequency: &str, status: &Value) -> BackupRepository {
         serde_json::from_value(json!({
             "apiVersion": "velero.io/v1", "kind": "BackupRepository", "metadata": { "name": "app1-default-kopia" },
             "spec": {
@@ -207,31 +207,31 @@ mod tests {
     fn a_repository_is_pruned_each_day_or_as_its_object_says() {
         let last = |time: &str| json!({ "phase": "Ready", "lastMaintenanceTime": time });
         let soon = Step::Wait(at("2026-11-21T06:00:01Z"));
-        assert_eq!(step(&object("24h", last("2026-11-20T06:00:01Z"))), soon);
-        assert_eq!(step(&object("24h", last("2026-11-20T06:00:00Z"))), Step::Prune);
-        assert_eq!(step(&object("1h", last("2026-11-21T05:00:00Z"))), Step::Prune);
-        assert_eq!(step(&object("0s", last("2026-11-20T06:00:01Z"))), soon);
-        assert_eq!(step(&object("24h", json!({ "phase": "Ready" }))), Step::Prune);
+        assert_eq!(step(&object("24h", &last("2026-11-20T06:00:01Z"))), soon);
+        assert_eq!(step(&object("24h", &last("2026-11-20T06:00:00Z"))), Step::Prune);
+        assert_eq!(step(&object("1h", &last("2026-11-21T05:00:00Z"))), Step::Prune);
+        assert_eq!(step(&object("0s", &last("2026-11-20T06:00:01Z"))), soon);
+        assert_eq!(step(&object("24h", &json!({ "phase": "Ready" }))), Step::Prune);
     }
 
     #[test]
     fn a_prune_that_failed_is_tried_again_after_an_hour() {
         let run = json!({ "result": "Failed", "completeTimestamp": "2026-11-21T05:30:00Z" });
         let status = |run: &Value| json!({ "phase": "Ready", "lastMaintenanceTime": "2026-11-01T00:00:00Z", "recentMaintenance": [run] });
-        assert_eq!(step(&object("24h", status(&run))), Step::Wait(at("2026-11-21T06:30:00Z")));
+        assert_eq!(step(&object("24h", &status(&run))), Step::Wait(at("2026-11-21T06:30:00Z")));
         let run = json!({ "result": "Failed", "completeTimestamp": "2026-11-21T05:00:00Z" });
-        assert_eq!(step(&object("24h", status(&run))), Step::Prune);
+        assert_eq!(step(&object("24h", &status(&run))), Step::Prune);
     }
 
     #[test]
     fn what_cannot_be_written_or_used_is_not_pruned() {
-        let ready = object("24h", json!({ "phase": "Ready" }));
+        let ready = object("24h", &json!({ "phase": "Ready" }));
         let now = at("2026-11-21T06:00:00Z");
         let found = [
             decide(&ready, None, now),
             decide(&ready, Some(&location("ReadOnly", "Available")), now),
             decide(&ready, Some(&location("ReadWrite", "Unavailable")), now),
-            step(&object("24h", json!({ "phase": "NotReady" }))),
+            step(&object("24h", &json!({ "phase": "NotReady" }))),
         ];
         assert_eq!(found, [Step::Nothing; 4]);
     }
@@ -240,7 +240,7 @@ mod tests {
     fn the_last_three_runs_are_kept_and_only_a_success_moves_the_time() {
         let run =
             |second: u32| json!({ "result": "Succeeded", "completeTimestamp": format!("2026-11-21T05:00:0{second}Z") });
-        let object = object("24h", json!({ "phase": "Ready", "recentMaintenance": [run(1), run(2), run(3)] }));
+        let object = object("24h", &json!({ "phase": "Ready", "recentMaintenance": [run(1), run(2), run(3)] }));
         let (began, ended) = (at("2026-11-21T06:00:00Z"), at("2026-11-21T06:00:09Z"));
         let failed = json!({
             "result": "Failed", "message": "why", "startTimestamp": "2026-11-21T06:00:00Z",

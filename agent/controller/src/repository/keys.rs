@@ -185,25 +185,22 @@ async fn write(context: &Context, secret: Option<Secret>, entry: &str, keys: &Ke
     let api = context.api::<Secret>();
     let parameters = PostParams::default();
     let value = ByteString(keys.to_json().to_vec());
-    let written = match secret {
-        Some(mut secret) => {
-            secret.data.get_or_insert_default().insert(entry.to_owned(), value);
-            api.replace(SECRET, &parameters, &secret).await
-        }
-        None => {
-            let labels = [(label::COMPONENT, "velero"), (label::EXCLUDE_FROM_BACKUP, "true")];
-            let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
-            let secret = Secret {
-                metadata: ObjectMeta {
-                    name: Some(SECRET.to_owned()),
-                    labels: Some(labels.into()),
-                    ..ObjectMeta::default()
-                },
-                data: Some([(entry.to_owned(), value)].into()),
-                ..Secret::default()
-            };
-            api.create(&parameters, &secret).await
-        }
+    let written = if let Some(mut secret) = secret {
+        secret.data.get_or_insert_default().insert(entry.to_owned(), value);
+        api.replace(SECRET, &parameters, &secret).await
+    } else {
+        let labels = [(label::COMPONENT, "velero"), (label::EXCLUDE_FROM_BACKUP, "true")];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let secret = Secret {
+            metadata: ObjectMeta {
+                name: Some(SECRET.to_owned()),
+                labels: Some(labels.into()),
+                ..ObjectMeta::default()
+            },
+            data: Some([(entry.to_owned(), value)].into()),
+            ..Secret::default()
+        };
+        api.create(&parameters, &secret).await
     };
     let overtaken = written.as_ref().err().is_some_and(|error| matches!(code(error), Some(404 | 409)));
     unless(&[404, 409], written).map_err(Error::kubernetes(format!("write secret {SECRET}")))?;

@@ -35,14 +35,13 @@ pub(super) async fn report(
     made: Result<(), &Error>,
 ) -> Result<()> {
     let name = names::backup_repository(namespace, &location.name_any(), uploader.directory());
-    let there = match context.get::<BackupRepository>(&name).await? {
-        Some(there) => there,
-        None => {
-            let new = new(location, namespace, uploader);
-            let created = context.api().create(&PostParams::default(), &new).await;
-            unless(&[409], created).map_err(Error::kubernetes(format!("create BackupRepository {name}")))?;
-            new
-        }
+    let there = if let Some(there) = context.get::<BackupRepository>(&name).await? {
+        there
+    } else {
+        let new = new(location, namespace, uploader);
+        let created = context.api().create(&PostParams::default(), &new).await;
+        unless(&[409], created).map_err(Error::kubernetes(format!("create BackupRepository {name}")))?;
+        new
     };
     match decide(&there, made, now()) {
         Value::Null => Ok(()),
