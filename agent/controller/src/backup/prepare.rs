@@ -356,7 +356,7 @@ mod tests {
             ["backup can't be created because BackupStorageLocation down is in Unavailable status."]
         );
         let policy = json!({ "resourcePolicy": { "kind": "configmap", "name": "p" } });
-        assert_eq!(problems(policy.clone()), ["resourcePolicy: there is no ConfigMap p"]);
+        assert_eq!(problems(&policy), ["resourcePolicy: there is no ConfigMap p"]);
         let data = BTreeMap::from([("a".to_owned(), "version: v1\nvolumePolicy: []".to_owned())]);
         let map = ConfigMap { data: Some(data), ..ConfigMap::default() };
         let found = prepared(&policy, &World { policy: Some(map), ..world() }, &BackupSettings::default());
