@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::kind::tests::kind;
 
-    fn pod(annotations: Value) -> Item {
+    fn pod(annotations: &Value) -> Item {
         let metadata = json!({"name": "db", "namespace": "shop", "labels": {"app": "db"}, "annotations": annotations});
         Item::new(
             kind("pods v1 Pod"),
@@ -177,7 +177,7 @@ mod tests {
                 ],
             }]))
         };
-        let (found, warnings) = of_pod(&pod(json!({})), &hooks(json!(["shop"])));
+        let (found, warnings) = of_pod(&pod(&json!({})), &hooks(json!(["shop"])));
         assert_eq!(found.init, [json!({"name": "i", "image": "x", "command": ["a"], "tty": true})]);
         assert_eq!(
             (command(&found.exec[0]), found.exec.len()),
@@ -185,7 +185,7 @@ mod tests {
         );
         assert_eq!((found.exec[0].wait, found.exec[0].waits_for_ready), (Some(Duration::from_mins(1)), true));
         assert_eq!(warnings, Vec::<String>::new());
-        assert_eq!(of_pod(&pod(json!({})), &hooks(json!(["other"]))), (PodHooks::default(), Vec::new()));
+        assert_eq!(of_pod(&pod(&json!({})), &hooks(json!(["other"]))), (PodHooks::default(), Vec::new()));
     }
 
     #[test]
@@ -198,7 +198,7 @@ mod tests {
             "post.hook.restore.velero.io/on-error": "Fail",
         });
         let spec = sets(json!([{"name": "h", "postHooks": [{"exec": {"command": ["other"]}}]}]));
-        let (found, warnings) = of_pod(&pod(annotations), &spec);
+        let (found, warnings) = of_pod(&pod(&annotations), &spec);
         let init = json!({"name": "velero-restore-init", "image": "busybox", "command": ["sh", "-c", "x"]});
         assert_eq!(found.init, [init]);
         assert_eq!(found.exec.iter().map(command).collect::<Vec<_>>(), [["main", "sync"]]);

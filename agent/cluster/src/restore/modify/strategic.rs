@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    fn patched(patch: Value) -> Value {
+    fn patched(patch: &Value) -> Value {
         let mut object = json!({
             "apiVersion": "apps/v1",
             "spec": {
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn elements_of_keyed_lists_are_merged_and_other_lists_are_replaced() {
         let change = json!({"name": "web", "image": "web:2", "env": [{"name": "B", "value": "2"}], "ports": [{"containerPort": 80, "name": "http"}]});
-        let found = patched(json!({"containers": [change, {"name": "new"}], "args": ["c"], "finalizers": ["x", "y"]}));
+        let found = patched(&json!({"containers": [change, {"name": "new"}], "args": ["c"], "finalizers": ["x", "y"]}));
         let expected = json!({
             "args": ["c"], "finalizers": ["x", "y"],
             "containers": [
@@ -194,10 +194,10 @@ mod tests {
         ];
         for (patch, expected) in rows {
             let names: Vec<Value> =
-                patched(patch)["containers"].as_array().unwrap().iter().map(|c| c["name"].clone()).collect();
+                patched(&patch)["containers"].as_array().unwrap().iter().map(|c| c["name"].clone()).collect();
             assert_eq!(Value::Array(names), expected);
         }
-        let gone = patched(json!({"$deleteFromPrimitiveList/finalizers": ["x"], "args": null}));
+        let gone = patched(&json!({"$deleteFromPrimitiveList/finalizers": ["x"], "args": null}));
         assert_eq!((&gone["finalizers"], gone.get("args")), (&json!([]), None));
     }
 
