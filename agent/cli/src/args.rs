@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
-pub(crate) use server::{LogFormat, NodeAgent, NodeServer, Server, Uploader, WithoutEffect};
+pub(crate) use server::{LogFormat, NodeAgent, NodeRestore, NodeServer, Server, Uploader, WithoutEffect};
 
 /// Backups of volumes that people can trust.
 #[derive(Debug, Parser)]

@@ -5,9 +5,13 @@ mod command;
 mod output;
 mod place;
 mod progress;
+mod restore_helper;
 mod state;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 
@@ -27,6 +31,16 @@ enum Outcome {
 const BLOCKING_THREADS_MAX: usize = 4;
 
 fn main() -> ExitCode {
+    let program = std::env::args_os().next().map(PathBuf::from);
+    if program.as_deref().and_then(Path::file_name) == Some(restore_helper::NAME.as_ref()) {
+        return match restore_helper::run(std::env::args_os()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                output::error(&error);
+                ExitCode::from(1)
+            }
+        };
+    }
     let args = args::Args::parse();
     // What serves logs in its own way, and starts that itself.
     if !matches!(args.command, args::Command::Server(_) | args::Command::NodeAgent(_)) {

@@ -30,5 +30,6 @@ mod server_status_request;
 pub mod settings;
 mod sync;
 mod task_keys;
+mod volume_restore;
 
 pub use error::{Error, Result};

@@ -13,6 +13,7 @@ pub(crate) mod presence;
 mod problems;
 mod source;
 mod transfer;
+pub mod volume_restore;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

@@ -19,7 +19,7 @@ use trysail_api::{
 use trysail_repository::{
     Error as RepositoryError, Repository,
     keys::{Keys, Signer},
-    layout::{NotAVolumeName, VolumeName},
+    layout::{NotAVolumeName, SnapshotId, VolumeName},
     seal::Recipient,
     signature::PublicKey,
     store::ObjectStore,
@@ -229,6 +229,12 @@ async fn pin(context: &Context, location: &BackupStorageLocation, root: PublicKe
     }
     let fields = serde_json::json!({ "metadata": { "annotations": { own::ROOT_KEY: root.to_string() } } });
     patch::merge::<BackupStorageLocation>(context, &location.name_any(), &fields).await
+}
+
+/// The snapshot that a status or a spec names, where it is one of ours: `<volume>/<session>`.
+pub(crate) fn snapshot_id(text: &str) -> Option<SnapshotId> {
+    let (volume, session) = text.rsplit_once('/')?;
+    Some(SnapshotId { volume: VolumeName::from_escaped(volume)?, session: session.parse().ok()? })
 }
 
 /// The volume of a repository that holds a claim, or a volume of a pod without one.

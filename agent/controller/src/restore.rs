@@ -5,7 +5,7 @@
 //! an object becomes is `trysail-cluster`'s matter.
 
 mod archive;
-mod configuration;
+pub(crate) mod configuration;
 mod decide;
 mod finish;
 mod hooks;
@@ -13,6 +13,7 @@ mod objects;
 mod run;
 mod transfers;
 mod volumes;
+pub(crate) mod wait;
 
 use std::sync::Arc;
 

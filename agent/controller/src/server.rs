@@ -23,7 +23,7 @@ use crate::{
     repository::care,
     restore, schedule, server_status_request,
     settings::{SERVER_VERSION, Settings},
-    sync,
+    sync, volume_restore,
 };
 
 /// Name of the Lease.
@@ -92,6 +92,7 @@ async fn act(context: &Arc<Context>) {
         schedule::run(own()),
         backup::run(own()),
         restore::run(own()),
+        volume_restore::run(own()),
         expiry::run(own()),
         deletion::run(own()),
         care::run(own()),

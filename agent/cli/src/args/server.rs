@@ -103,6 +103,33 @@ pub(crate) struct Server {
 pub(crate) enum NodeAgent {
     /// Read the volumes of this node that backups ask for.
     Server(Box<NodeServer>),
+    /// Fill the volume of one restored pod: what the server's Jobs run.
+    Restore(Box<NodeRestore>),
+}
+
+/// What a Job of a restore is told.
+#[derive(Debug, Args)]
+pub(crate) struct NodeRestore {
+    /// The PodVolumeRestore.
+    pub(crate) name: String,
+    /// The namespace whose objects are served.
+    #[arg(short, long, env = "VELERO_NAMESPACE", default_value = trysail_api::names::DEFAULT_NAMESPACE)]
+    pub(crate) namespace: String,
+    /// The directory of the volume.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) target: PathBuf,
+    /// A directory of files with age identities.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) identities: Option<PathBuf>,
+    /// File that says where the API server is; in a pod nothing is needed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// How log lines are written.
+    #[arg(long, value_enum, default_value = "json", value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+    /// From which level on is logged: trace, debug, info, warning or error.
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    pub(crate) log_level: String,
 }
 
 #[derive(Debug, Args)]

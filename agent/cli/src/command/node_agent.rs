@@ -1,15 +1,33 @@
 //! `trysail node-agent`: from what was typed and the environment to the settings of the agent, and its start.
 
 use anyhow::Result;
-use trysail_controller::node::{self, Settings};
+use trysail_controller::node::{self, Settings, volume_restore};
 
 use super::server::{address, end, identity, start_log, variable};
-use crate::{Outcome, args::NodeServer};
+use crate::{
+    Outcome,
+    args::{NodeRestore, NodeServer, WithoutEffect},
+};
 
 /// Reads volumes until the process is told to end.
 pub(crate) async fn serve(agent: NodeServer) -> Result<Outcome> {
     start_log(agent.log_format, &agent.log_level, &agent.without_effect);
     node::run(settings(agent, variable)?, end()?).await?;
+    Ok(Outcome::Done)
+}
+
+/// Fills the volume of one restored pod.
+pub(crate) async fn restore(restore: NodeRestore) -> Result<Outcome> {
+    start_log(restore.log_format, &restore.log_level, &WithoutEffect::default());
+    let settings = volume_restore::Settings {
+        namespace: restore.namespace,
+        name: restore.name,
+        target: restore.target,
+        identities: restore.identities,
+        credentials_file: variable("AWS_SHARED_CREDENTIALS_FILE").map(Into::into),
+        kubeconfig: restore.kubeconfig,
+    };
+    volume_restore::run(&settings).await?;
     Ok(Outcome::Done)
 }
 

@@ -13,7 +13,7 @@ use trysail_api::{
     transfer::UploaderType,
 };
 use trysail_repository::{
-    layout::{SnapshotId, VolumeName},
+    layout::SnapshotId,
     prune::forget,
     store::{Key, ObjectStore as _, PAGE_KEYS_MAX},
 };
@@ -23,7 +23,7 @@ use crate::{
     bucket::{Place, layout},
     context::Context,
     error::unless,
-    repository,
+    repository::{self, snapshot_id},
 };
 
 /// What was removed.
@@ -88,10 +88,7 @@ fn by_home(volumes: &[PodVolumeBackup]) -> BTreeMap<Home, BTreeSet<SnapshotId>> 
     for volume in volumes {
         let Some(text) = volume.status.as_ref().and_then(|status| status.snapshot_id.as_deref()) else { continue };
         let Some(namespace) = volume.spec.pod.namespace.clone() else { continue };
-        let parsed = text.rsplit_once('/').and_then(|(name, session)| {
-            Some(SnapshotId { volume: VolumeName::from_escaped(name)?, session: session.parse().ok()? })
-        });
-        let Some(snapshot) = parsed else {
+        let Some(snapshot) = snapshot_id(text) else {
             tracing::warn!(snapshot = text, "A snapshot of another program is left where it is");
             continue;
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Pod},
+    core::v1::{ConfigMap, Pod, PodSpec},
     storage::v1::StorageClass,
 };
 use kube::{Api, ResourceExt as _};
@@ -63,15 +63,19 @@ pub(super) async fn wait(context: &Context) -> Result<std::result::Result<Restor
 
 /// The image that this server runs in, if it runs in one.
 async fn image(context: &Context) -> Result<Option<String>> {
+    let spec = own_pod(context).await?;
+    Ok(spec.and_then(|spec| spec.containers.into_iter().next()).and_then(|container| container.image))
+}
+
+/// What this server's pod is, if it runs in one; the server's container is its first.
+pub(crate) async fn own_pod(context: &Context) -> Result<Option<PodSpec>> {
     // The identity is the pod's name and the process' number.
     let pod = context.settings.identity.rsplit_once('_').map_or("", |(pod, _)| pod);
-    let spec = if let Some(pod) = context.get::<Pod>(pod).await? {
-        pod.spec
-    } else {
-        let server = context.get::<Deployment>(SERVER).await?;
-        server.and_then(|server| server.spec).and_then(|spec| spec.template.spec)
-    };
-    Ok(spec.and_then(|spec| spec.containers.into_iter().next()).and_then(|container| container.image))
+    if let Some(pod) = context.get::<Pod>(pod).await? {
+        return Ok(pod.spec);
+    }
+    let server = context.get::<Deployment>(SERVER).await?;
+    Ok(server.and_then(|server| server.spec).and_then(|spec| spec.template.spec))
 }
 
 /// The pairs of the first `ConfigMap` with a label, by name.

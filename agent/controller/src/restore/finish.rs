@@ -15,14 +15,12 @@ use trysail_api::{
 };
 use trysail_cluster::problem::Place as ProblemPlace;
 
-use super::{
-    run::{Outcome, Run, count},
-    volumes::snapshot,
-};
+use super::run::{Outcome, Run, count};
 use crate::{
     Error, Result,
     bucket::{Place, layout, write::Files},
     patch,
+    repository::snapshot_id,
     results::Results,
 };
 
@@ -117,7 +115,7 @@ async fn volume_infos(run: &Run<'_>, transfers: &[PodVolumeRestore]) -> Vec<Valu
 
 /// The claim whose snapshot it is: its volume in the repository bears the claim's name.
 fn claim_of(one: &PodVolumeRestore) -> Option<String> {
-    let name = snapshot(&one.spec.snapshot_id)?.volume.plain().to_owned();
+    let name = snapshot_id(&one.spec.snapshot_id)?.volume.plain().to_owned();
     (!name.contains('/')).then_some(name)
 }
 

@@ -21,9 +21,8 @@ use trysail_cluster::{
         plan::{Plan, Step},
     },
 };
-use trysail_repository::layout::{SnapshotId, VolumeName};
 
-use crate::repository::CLAIM;
+use crate::repository::{CLAIM, snapshot_id};
 
 /// A pod of an archive: its namespace there, and its name.
 pub(super) type PodName = (String, String);
@@ -130,17 +129,11 @@ fn has_snapshot(saved: &PodVolumeBackup) -> bool {
 /// Whether a snapshot is one of ours.
 fn usable(saved: &PodVolumeBackup) -> Result<(), String> {
     let id = snapshot_of(saved);
-    if snapshot(id).is_some() {
+    if snapshot_id(id).is_some() {
         return Ok(());
     }
     let uploader = saved.spec.uploader_type.map_or("kopia", trysail_api::transfer::UploaderType::directory);
     Err(format!("snapshot {id} was written by {uploader} of another program; restore it with the Velero that made it"))
-}
-
-/// The snapshot of that id, where it is one of ours.
-pub(super) fn snapshot(id: &str) -> Option<SnapshotId> {
-    let (volume, session) = id.rsplit_once('/')?;
-    Some(SnapshotId { volume: VolumeName::from_escaped(volume)?, session: session.parse().ok()? })
 }
 
 pub(super) fn snapshot_of(saved: &PodVolumeBackup) -> &str {
