@@ -103,7 +103,7 @@ impl Rules {
             scope: scope(included, &namespaces, existing),
             missing: missing(included, existing),
             chosen: BTreeSet::new(),
-            is_part: !namespaces.is_everything(),
+            is_part: is_whole(included) && !namespaces.is_everything(),
             is_automatic: spec.include_cluster_resources.is_none()
                 && spec.included_cluster_scoped_resources.as_ref().is_none_or(Vec::is_empty),
             namespaces,
@@ -169,7 +169,8 @@ impl Rules {
         &self.chosen
     }
 
-    /// Whether cluster-scoped objects are left out for the only reason that some namespaces are: a person should know.
+    /// Whether cluster-scoped objects are left out for the only reason that some namespaces are: a person should know. Who
+    /// names namespaces does not expect them.
     pub fn leaves_out_cluster_scoped(&self) -> bool {
         self.is_part && self.is_automatic
     }
@@ -215,10 +216,15 @@ fn excludes(item: &Item) -> bool {
     text(&item.object["metadata"]["labels"][label::EXCLUDE_FROM_BACKUP]) == "true"
 }
 
+/// Whether lists of namespaces mean all of them, before some are excluded.
+fn is_whole(included: Option<&[String]>) -> bool {
+    let included = included.unwrap_or_default();
+    included.is_empty() || included.iter().any(|name| name == "*")
+}
+
 /// Where namespaces are named or described, those that exist and are meant; else the whole cluster in one list.
 fn scope(included: Option<&[String]>, namespaces: &Selection, existing: &[Item]) -> Scope {
-    let included = included.unwrap_or_default();
-    if included.is_empty() || included.iter().any(|name| name == "*") {
+    if is_whole(included) {
         return Scope::Cluster;
     }
     let meant = existing.iter().map(Item::name).filter(|name| namespaces.has(name));

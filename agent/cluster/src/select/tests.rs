@@ -208,8 +208,9 @@ fn cluster_scoped_objects_that_one_exclusion_keeps_out_are_worth_a_warning() {
         include_cluster_resources: Some(true),
         ..BackupSpec::default()
     });
-    let all = [everything, but_one, asked].map(|rules| rules.leaves_out_cluster_scoped());
-    assert_eq!(all, [false, true, false]);
+    let named = rules(BackupSpec { included_namespaces: words("app1"), ..BackupSpec::default() });
+    let all = [everything, but_one, asked, named].map(|rules| rules.leaves_out_cluster_scoped());
+    assert_eq!(all, [false, true, false, false]);
 }
 
 #[test]
