@@ -63,7 +63,7 @@ async fn reconcile(transfer: Arc<PodVolumeRestore>, context: Arc<Context>) -> Re
     match decide(&transfer, pod.as_ref(), job.as_ref()) {
         Step::Nothing => return Ok(Action::await_change()),
         Step::Look => {}
-        Step::Start => start(&transfer, pod, &context).await?,
+        Step::Start => Box::pin(start(&transfer, pod, &context)).await?,
         Step::End(phase, message) => end(&context, &name, phase, &message).await?,
     }
     Ok(Action::requeue(LOOK))

@@ -110,7 +110,7 @@ pub(crate) enum NodeAgent {
 /// What a Job of a restore is told.
 #[derive(Debug, Args)]
 pub(crate) struct NodeRestore {
-    /// The PodVolumeRestore.
+    /// The name of the restore of a volume.
     pub(crate) name: String,
     /// The namespace whose objects are served.
     #[arg(short, long, env = "VELERO_NAMESPACE", default_value = trysail_api::names::DEFAULT_NAMESPACE)]
@@ -168,6 +168,9 @@ pub(crate) struct NodeServer {
     /// The context of that file.
     #[arg(long, value_name = "NAME")]
     pub(crate) kubecontext: Option<String>,
+    /// Velero's agents are told how long preparations may take; here nothing is prepared.
+    #[arg(long, value_name = "DURATION", hide = true)]
+    pub(crate) resource_timeout: Option<Duration>,
     #[command(flatten)]
     pub(crate) without_effect: WithoutEffect,
 }

@@ -71,7 +71,7 @@ mod tests {
             "--host-path=/opt/local-path-provisioner",
         ];
         let Command::NodeAgent(NodeAgent::Server(agent)) = Args::parse_from(given).command else { panic!("{given:?}") };
-        let ignored = ["data-mover-prepare-timeout", "features", "node-agent-configmap", "resource-timeout"];
+        let ignored = ["data-mover-prepare-timeout", "features", "node-agent-configmap"];
         assert_eq!(agent.without_effect.0, ignored);
         let env = |name: &str| match name {
             "POD_NAME" => Some("node-agent-x".to_owned()),
