@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sha2::Digest as _;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use trysail_repository::{
@@ -228,12 +229,17 @@ fn a_volume_becomes_a_snapshot_that_the_program_restores_and_the_next_one_is_inc
         fs::write(directory.join(name), content)?;
     }
     symlink("file", directory.join("soft"))?;
+    // Hashes, so that nothing in it repeats.
+    let large: Vec<u8> = (0..100_000_u32).flat_map(|n| sha2::Sha256::digest(n.to_le_bytes())).collect();
+    fs::write(directory.join("large"), &large)?;
     let (volume, pod) = (VolumeName::new("web/data")?, Field::of_pod("web", &uid));
     field.transfer("b1-first", &pod, &volume, "default")?;
     let first = field.ended("b1-first")?;
     let status = &first["status"];
     assert_eq!(status["phase"], "Completed", "{status}");
-    assert_eq!(status["progress"], json!({ "bytesDone": 5, "totalBytes": 5 }));
+    let bytes = large.len() + 5;
+    assert_eq!(status["progress"], json!({ "bytesDone": bytes, "totalBytes": bytes }));
+    assert_eq!(status["incrementalBytes"], bytes);
     assert_eq!(status["path"], directory.to_str().context("UTF-8")?);
     assert!(status["message"].is_null() && status["startTimestamp"].is_string(), "{status}");
     let snapshot = status["snapshotID"].as_str().context("a snapshot")?;
@@ -242,12 +248,13 @@ fn a_volume_becomes_a_snapshot_that_the_program_restores_and_the_next_one_is_inc
     let mut names: Vec<_> =
         fs::read_dir(&restored)?.map(|entry| entry.map(|e| e.file_name())).collect::<Result<_, _>>()?;
     names.sort();
-    assert_eq!(names, ["file", "soft"]);
+    assert_eq!(names, ["file", "large", "soft"]);
+    assert!(fs::read(restored.join("large"))? == large, "the large file came back with other content");
     assert_eq!(fs::read_to_string(restored.join("soft"))?, "kept\n");
     field.transfer("b1-second", &pod, &volume, "default")?;
     let second = field.ended("b1-second")?;
     assert_eq!(second["status"]["phase"], "Completed", "{}", second["status"]);
-    assert!(second["status"]["incrementalBytes"].as_u64().unwrap_or(0) < 5, "{}", second["status"]);
+    assert!(second["status"]["incrementalBytes"].as_u64().unwrap_or(0) < 100_000, "{}", second["status"]);
     let metrics = field.metrics()?;
     let value = |series: &str| metrics.get(series).map(String::as_str);
     assert_eq!(value("podVolume_pod_volume_backup_dequeue_count{node=\"node1\"}"), Some("2"));
@@ -336,7 +343,12 @@ fn a_deleted_backup_takes_its_snapshots_with_it_and_leaves_those_of_others() -> 
     let mut field = Field::start()?;
     let snapshots = [field.saved("web", "b1-web")?, field.saved("db", "b2-db")?];
     let minio = |field: &Field, arguments: &[&str]| field.installation.minio.mc(arguments);
-    let listed = |field: &Field, prefix: &str| minio(field, &["find", &format!("t/{BUCKET}/{prefix}")]);
+    // Of a directory that is not there, `mc` says that it does not exist: all are listed.
+    let listed = |field: &Field, prefix: &str| {
+        let all = minio(field, &["find", &format!("t/{BUCKET}")])?;
+        let all = all.lines().filter(|line| line.starts_with(&format!("t/{BUCKET}/{prefix}")));
+        anyhow::Ok(all.map(str::to_owned).collect::<Vec<_>>().join("\n"))
+    };
     for name in ["b1", "running"] {
         let phase = if name == "b1" { "Completed" } else { "InProgress" };
         let backup = json!({

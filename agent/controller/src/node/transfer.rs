@@ -237,7 +237,8 @@ async fn settle(report: Report, ending: Option<End>, open: &Repository) -> Resul
         CommitKind::Complete => Outcome::Saved(Saved {
             snapshot: finished.id.to_string(),
             bytes: finished.commit.bytes.logical,
-            new_bytes: finished.commit.bytes.new,
+            // What is new has headers around it, which are no bytes of the volume.
+            new_bytes: finished.commit.bytes.new.min(finished.commit.bytes.logical),
             told: Told::new(&problems),
         }),
     })
