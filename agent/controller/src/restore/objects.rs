@@ -68,6 +68,8 @@ struct Work<'a> {
     run: &'a Run<'a>,
     preparation: &'a Preparation<'a>,
     assignment: &'a Assignment,
+    /// Claims of which the backup has files.
+    saved: BTreeSet<(String, String)>,
     applier: Applier,
     archive: Arc<Archive>,
     transfers: &'a Transfers<'a>,
@@ -121,8 +123,17 @@ pub(super) async fn restore(
         made_before: run.is_resumed.then(|| label_value(&name)),
     };
     let made = Mutex::new(Objects::default());
-    let work =
-        Work { run, preparation: &preparation, assignment: &assignment, applier, archive, transfers, progress, made };
+    let work = Work {
+        run,
+        preparation: &preparation,
+        assignment: &assignment,
+        saved: saved_claims(saved),
+        applier,
+        archive,
+        transfers,
+        progress,
+        made,
+    };
     work.make_definitions().await?;
     work.make_namespaces().await?;
     work.make_steps(&plan.steps).await?;
@@ -266,8 +277,25 @@ impl Work<'_> {
         self.run.relay(&report);
         self.run.log.info(&format!("Restored {name}: {}", applied.action), &[("resource", &step.item.resource)]);
         self.made.lock().await.restored.note(&step.kind, &name, applied.action);
+        if applied.action == Action::Created {
+            self.tell_empty(step);
+        }
         if let Some(object) = applied.object.filter(|_| step.item.resource == "pods") {
             self.pod(step, applied.action, object, prepared.hooks).await;
+        }
+    }
+
+    /// A claim whose files the backup has, and that no pod brings back with it, is empty: that is said.
+    fn tell_empty(&self, step: &Step) {
+        let Some(namespace) = step.item.namespace.clone().filter(|_| step.item.resource == "persistentvolumeclaims")
+        else {
+            return;
+        };
+        let claim = (namespace, step.item.name.clone());
+        if self.saved.contains(&claim) && !self.assignment.claims.contains(&claim) {
+            let name = step.restored_name().within_kind();
+            let message = format!("PersistentVolumeClaim {name} is restored empty: no pod that mounts it is restored");
+            self.run.log.warning(Place::of(step.target.as_deref()), &message);
         }
     }
 

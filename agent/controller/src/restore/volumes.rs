@@ -42,6 +42,8 @@ pub(super) struct Wanted {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Assignment {
     pub(super) pods: BTreeMap<PodName, Vec<Wanted>>,
+    /// Namespace and name of claims that come with their pods, filled or with an error.
+    pub(super) claims: BTreeSet<(String, String)>,
     pub(super) report: Report,
 }
 
@@ -53,14 +55,13 @@ pub(super) fn saved_claims(saved: &[PodVolumeBackup]) -> BTreeSet<(String, Strin
 /// Finds what was saved of the volumes of pods that come back. A claim gets its files once, with the first of its pods.
 pub(super) fn assign(contents: &Contents, plan: &Plan, saved: &[PodVolumeBackup]) -> Assignment {
     let mut assignment = Assignment::default();
-    let mut filled = BTreeSet::new();
     for step in plan.steps.iter().filter(|step| step.item.resource == "pods" && step.skip.is_none()) {
         let name = (step.item.namespace.clone().unwrap_or_default(), step.item.name.clone());
         let mut wanted = Vec::new();
         for volume in contents.pods.get(&name).into_iter().flatten() {
             let claim = volume.claim.clone().map(|claim| (name.0.clone(), claim));
             let Some(found) = find(saved, &name, &volume.name, claim.as_ref()) else { continue };
-            if claim.is_some_and(|claim| !filled.insert(claim)) || !has_snapshot(found) {
+            if claim.is_some_and(|claim| !assignment.claims.insert(claim)) || !has_snapshot(found) {
                 continue;
             }
             match usable(found) {
@@ -255,6 +256,7 @@ mod tests {
         let all = [saved("web-old", "data", Some("shared"), OURS), saved("web-old", "scratch", None, OURS)];
         let found = assign(&contents, &plan, &all);
         assert_eq!(names(&found), ["web-new: data", "web-old: scratch"]);
+        assert_eq!(found.claims, BTreeSet::from([("app".to_owned(), "shared".to_owned())]));
         assert_eq!(found.report, Report::default());
         assert_eq!(saved_claims(&all), BTreeSet::from([("app".to_owned(), "shared".to_owned())]));
     }
