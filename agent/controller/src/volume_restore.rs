@@ -169,7 +169,7 @@ mod tests {
 
     fn transfer(cancel: bool, phase: &str) -> PodVolumeRestore {
         serde_json::from_value(json!({
-            "metadata": { "name": "r1-x" },
+            "apiVersion": "velero.io/v1", "kind": "PodVolumeRestore", "metadata": { "name": "r1-x" },
             "spec": {
                 "pod": { "name": "web", "namespace": "app", "uid": "u1" }, "volume": "data", "snapshotID": "data/1",
                 "backupStorageLocation": "default", "repoIdentifier": "", "sourceNamespace": "app", "cancel": cancel,
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_volume_is_filled_when_its_pod_waits_on_a_node() {
         let (running, waiting) = (pod(&json!({ "running": {} })), pod(&json!({ "waiting": {} })));
-        let new = transfer(false, "");
+        let new = transfer(false, "New");
         assert_eq!(decide(&new, Some(&waiting), None), Step::Look);
         assert_eq!(decide(&new, Some(&running), None), Step::Start);
         assert_eq!(decide(&new, Some(&running), Some(&job("Complete"))), Step::Look);

@@ -1,3 +1,5 @@
+//! Which deletions are refused, and what is left alone.
+
 use serde_json::json;
 
 use super::*;

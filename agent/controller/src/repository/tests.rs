@@ -1,3 +1,5 @@
+//! Names of volumes, recipients and pins of locations.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Each special case in a sentence.
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Volumes of pods and claims, and the directories where they lie.
+
 use serde_json::{Value, json};
 
 use super::*;
