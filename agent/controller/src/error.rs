@@ -137,15 +137,18 @@ impl Error {
                 Some(400 | 422) => Class::Invalid,
                 _ => Class::Transient,
             },
-            Self::NoKubernetes(_) | Self::Location { .. } | Self::Listen { .. } => Class::Invalid,
+            Self::NoKubernetes(_)
+            | Self::Location { .. }
+            | Self::Listen { .. }
+            | Self::RepositoryForeign { .. }
+            | Self::Object { .. }
+            | Self::BackupExists { .. } => Class::Invalid,
             Self::Bucket { source, .. } => trysail_repository::Error::Store(source.clone()).class(),
             Self::Record { .. } => Class::Corrupt,
             Self::Repository { source, .. } => source.class(),
-            Self::RepositoryForeign { .. } | Self::Object { .. } => Class::Invalid,
             Self::RepositoryKeyMissing { .. } => Class::Denied,
             Self::Collect { source, .. } => class_of(source.class()),
             Self::Make { .. } => Class::Bug,
-            Self::BackupExists { .. } => Class::Invalid,
         }
     }
 }

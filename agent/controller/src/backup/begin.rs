@@ -49,9 +49,9 @@ pub(super) async fn begin(context: &Context, name: &str, begun: &OnceLock<Begun>
     }
     let schedule = schedule_of(&backup);
     let world = look(context, &backup).await?;
-    let began = now();
+    let start = now();
     let Prepared { backup, fields, problems, location, policy } =
-        prepare(backup, &world, &context.settings.backups, began);
+        prepare(backup, &world, &context.settings.backups, start);
     patch::merge::<Backup>(context, name, &fields).await?;
     let Some(location) = location.filter(|_| problems.is_empty()) else {
         tracing::warn!(backup = name, problems = problems.join("; "), "A backup asks for what cannot be");
@@ -59,8 +59,8 @@ pub(super) async fn begin(context: &Context, name: &str, begun: &OnceLock<Begun>
         return Ok(());
     };
     context.metrics.backup_started(&schedule);
-    let begun = begun.get_or_init(|| Begun { backup, location, policy, owed: Owed::default(), began });
-    let end = run(context, begun).await;
+    let begun = begun.get_or_init(|| Begun { backup, location, policy, owed: Owed::default(), began: start });
+    let end = Box::pin(run(context, begun)).await;
     context.metrics.backup_ended(&schedule, &end);
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! `<backup>-trysail.json`: the sizes and hashes of a backup's files, and its snapshots, so that what is missing or changed
 //! shows. It is signed by the location's root key. Pure.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use trysail_api::{pod_volume_backup::PodVolumeBackup, transfer::UploaderType};
 use trysail_repository::signature::PublicKey;
@@ -66,7 +68,12 @@ impl Inventory {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    for byte in bytes {
+        // A `String` takes what is written.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 #[cfg(test)]

@@ -266,6 +266,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "values are handed over as they are written in tables")]
     fn backup(spec: Value) -> Backup {
         serde_json::from_value(json!({
             "apiVersion": "velero.io/v1", "kind": "Backup", "metadata": { "name": "b1", "namespace": "velero" },
@@ -274,10 +275,12 @@ mod tests {
         .unwrap()
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "values are handed over as they are written in tables")]
     fn prepared(spec: Value, world: &World, settings: &BackupSettings) -> Prepared {
         prepare(backup(spec), world, settings, NOW.parse().unwrap())
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "values are handed over as they are written in tables")]
     fn problems(spec: Value) -> Vec<String> {
         prepared(spec, &world(), &BackupSettings::default()).problems
     }

@@ -61,9 +61,8 @@ const FAILED_PATIENCE: Duration = Duration::from_secs(10);
 /// Runs a Backup that has begun; how it ended is written.
 pub(super) async fn run(context: &Context, begun: &Begun) -> BackupEnd {
     let log = Arc::new(BackupLog::new(&context.settings.namespace, &begun.backup.name_any()));
-    Run { context, begun, backup: &begun.backup, location: &begun.location, since: Instant::now(), log }
-        .to_its_end()
-        .await
+    let run = Run { context, begun, backup: &begun.backup, location: &begun.location, since: Instant::now(), log };
+    Box::pin(run.to_its_end()).await
 }
 
 /// A Backup that runs.
@@ -81,7 +80,8 @@ struct Saved {
     package: Package,
     items: usize,
     hooks: HookStatus,
-    volumes_not_saved: usize,
+    /// Volumes that are not saved, for whatever reason.
+    left_out: usize,
     /// The annotation that names volumes which are left out.
     skipped: Option<String>,
     /// What signs the inventory.
@@ -165,8 +165,8 @@ impl Run<'_> {
         let saved_volumes = transfers.iter().filter(|transfer| is_saved(transfer)).count();
         let package = package(&name, sink.0, &list, &transfers, &selected.skipped, &bound, &recipients).await?;
         let root = self.root().await;
-        let volumes_not_saved = selected.skipped.len() + wanted.saturating_sub(saved_volumes);
-        Ok((files, Saved { package, items, hooks, volumes_not_saved, skipped: annotation_of(&selected.skipped), root }))
+        let left_out = selected.skipped.len() + wanted.saturating_sub(saved_volumes);
+        Ok((files, Saved { package, items, hooks, left_out, skipped: annotation_of(&selected.skipped), root }))
     }
 
     /// The key that signs. A backup without a signature restores, but for rights and webhooks.
@@ -245,7 +245,7 @@ impl Run<'_> {
         let summary = format!("Backed up a total of {} items", saved.items);
         let seconds = self.since.elapsed().as_secs_f64();
         let volumes = saved.package.volumes.to_string();
-        let counts = [errors.to_string(), warnings.to_string(), saved.volumes_not_saved.to_string()];
+        let counts = [errors.to_string(), warnings.to_string(), saved.left_out.to_string()];
         let fields = [
             ("errors", counts[0].as_str()),
             ("warnings", &counts[1]),
@@ -265,7 +265,7 @@ impl Run<'_> {
         put_record(files, &record, &saved.package, saved.root.as_ref()).await?;
         self.report(&status).await;
         let archive_bytes = saved.package.archive.len();
-        let volumes_not_saved = saved.volumes_not_saved;
+        let volumes_not_saved = saved.left_out;
         Ok(BackupEnd { phase, seconds, items: saved.items, errors, warnings, archive_bytes, volumes_not_saved })
     }
 
