@@ -1,8 +1,10 @@
 //! The house rules that no compiler knows. What is allowed stands in tables; a test says which lines offend.
 //!
-//! Rules of files are here, those of the format's text in `format`, those of crates and dependencies in `packages`, that of requirements in `rows`.
+//! Rules of files are here, those of the format's text in `format`, those of crates and dependencies in `packages`, that of requirements in `rows`, those of
+//! files that the program prints in `generated`.
 
 mod format;
+mod generated;
 mod packages;
 mod rows;
 mod tree;
