@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, path::Path};
 
 use trysail_tests::prerequisites::{Rights, are_met};
 
-use super::{check, rust, tree::text};
+use super::{
+    check, rust,
+    tree::{text, texts},
+};
 
 /// `tests/rows.toml`. A row is in exactly one of the two.
 struct Rows {
@@ -45,7 +48,11 @@ fn required(table: &str) -> Vec<String> {
 #[test]
 fn every_requirement_is_shown_by_a_test_or_says_why_not_yet() {
     let rows = rows();
-    let is_test = |name: &str| rust().any(|file| file.body.contains(&format!("fn {name}(")));
+    let suites = || texts().iter().filter(|file| file.path.starts_with("tests/nix/suites/"));
+    let is_test = |name: &str| {
+        let is_rust = rust().any(|file| file.body.contains(&format!("fn {name}(")));
+        is_rust || suites().any(|file| file.body.contains(&format!("\"{name}\" =")))
+    };
     let unshown = rows.shown.iter().filter(|(_, test)| !is_test(test));
     check("Each row names a test that exists:", unshown.map(|(row, test)| format!("{row}: {test}")));
     let silent = rows.later.iter().filter(|(_, why)| why.trim().len() < 8);
