@@ -5,7 +5,6 @@
 
 mod begin;
 mod gather;
-mod inventory;
 mod owed;
 mod prepare;
 mod queue;

@@ -14,6 +14,7 @@ mod error;
 mod expiry;
 mod http;
 pub mod install;
+mod inventory;
 mod leader;
 mod location;
 pub mod log;

@@ -10,7 +10,7 @@ mod door;
 mod metrics;
 pub mod posture;
 pub(crate) mod presence;
-mod problems;
+pub(crate) mod problems;
 mod source;
 mod transfer;
 pub mod volume_restore;

@@ -40,8 +40,11 @@ use crate::{
     bucket::{Place, layout},
     context::{Context, now},
     drive::{Guarded, PROMPT, drive},
+    inventory::Evidence,
     patch,
+    repository::pinned,
     run_log::RunLog,
+    server::client_as,
 };
 use archive::{Archive, Seal};
 use decide::{Source, Step, World, check, fields, needs_identity, step};
@@ -112,7 +115,7 @@ async fn take(restore: Restore, context: &Context) -> Result<()> {
         written = json!({ "status": { "phase": RestorePhase::Failed, "failureReason": reason, "completionTimestamp": Time::new(now()) } });
     }
     patch::merge::<Restore>(context, &restore.name_any(), &written).await?;
-    let (Ok(source), Some(archive)) = (checked.source, opened) else {
+    let (Ok(source), Some((archive, evidence))) = (checked.source, opened) else {
         tracing::warn!(restore = restore.name_any(), "A restore asks for what cannot be");
         context.metrics.restore_refused(&schedule);
         return Ok(());
@@ -128,11 +131,15 @@ async fn take(restore: Restore, context: &Context) -> Result<()> {
         log.error(cluster(), &format!("the settings of the restore helper: {problem}"));
         trysail_cluster::restore::wait::RestoreWait::new("")
     });
-    let says = |key: &str| restore.annotations().get(key).map(String::as_str) == Some("true");
+    let client = match account(&restore) {
+        Some((namespace, account)) => client_as(&context.settings, &namespace, &account).await?,
+        None => context.client.clone(),
+    };
     context.metrics.restore_started(&schedule);
     let run = Run {
         context,
-        allows_unsigned: says(own::ALLOW_UNSIGNED),
+        client,
+        evidence,
         spec: checked.spec,
         source: *source,
         modifiers: modifiers.ok().flatten(),
@@ -149,31 +156,66 @@ async fn take(restore: Restore, context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// Namespace and name of the ServiceAccount whose rights apply: `name` in the namespace of the Restore, or `namespace/name`.
+fn account(restore: &Restore) -> Option<(String, String)> {
+    let named = restore.annotations().get(own::SERVICE_ACCOUNT)?;
+    Some(match named.split_once('/') {
+        Some((namespace, name)) => (namespace.to_owned(), name.to_owned()),
+        None => (restore.namespace().unwrap_or_default(), named.clone()),
+    })
+}
+
 fn began(restore: &Restore, is_resumed: bool) -> jiff::Timestamp {
     let before = restore.status.as_ref().and_then(|status| status.start_timestamp).filter(|_| is_resumed);
     before.map_or_else(now, Time::timestamp)
 }
 
-/// Opens the archive; the inner error says why it cannot be.
-async fn open(restore: &Restore, source: &Source, context: &Context) -> Result<std::result::Result<Archive, String>> {
+/// Opens the archive, and says what is believed of it; the inner error says why it cannot be opened.
+async fn open(
+    restore: &Restore,
+    source: &Source,
+    context: &Context,
+) -> Result<std::result::Result<(Archive, Evidence), String>> {
     let backup = source.backup.name_any();
     let place = Place::open(&source.location, context).await?;
-    let Some(archive) = Archive::find(place, &backup).await? else {
-        return Ok(Err(format!("The backup {backup} has no archive in location {}", source.location.name_any())));
+    let evidence = evidence(restore, source, &place).await?;
+    let archive = match Archive::find(place, &backup, evidence.archive).await {
+        Ok(Some(archive)) => archive,
+        Ok(None) => {
+            return Ok(Err(format!("The backup {backup} has no archive in location {}", source.location.name_any())));
+        }
+        Err(error @ Error::Record { .. }) => return Ok(Err(error.to_string())),
+        Err(error) => return Err(error),
     };
     let identity = match identity(restore, context).await? {
         Ok(identity) => identity,
         Err(problem) => return Ok(Err(problem)),
     };
-    if archive.seal().await? == Seal::Open {
-        return archive.prepared(None).await.map(Ok);
-    }
-    let Some(identity) = identity else { return Ok(Err(needs_identity(&backup, "the Restore names no identity"))) };
-    Ok(match archive.prepared(Some(&identity)).await {
-        Ok(archive) => Ok(archive),
-        Err(Error::Record { reason, .. }) => Err(needs_identity(&backup, &reason)),
+    let seal = archive.seal().await?;
+    let archive = match archive.prepared(seal).await {
+        Ok(archive) => archive,
+        Err(error @ Error::Record { .. }) => return Ok(Err(error.to_string())),
         Err(error) => return Err(error),
+    };
+    Ok(match (seal, identity) {
+        (Seal::Open, _) => Ok((archive, evidence)),
+        (Seal::Encrypted, None) => Err(needs_identity(&backup, "the Restore names no identity")),
+        (Seal::Encrypted, Some(identity)) => match archive.opened(&identity) {
+            Ok(archive) => Ok((archive, evidence)),
+            Err(error) => Err(needs_identity(&backup, &error.to_string())),
+        },
     })
+}
+
+/// What is believed of a backup's files; a user who allows an unsigned one is believed instead.
+async fn evidence(restore: &Restore, source: &Source, place: &Place) -> Result<Evidence> {
+    if restore.annotations().get(own::ALLOW_UNSIGNED).map(String::as_str) == Some("true") {
+        return Ok(Evidence::default());
+    }
+    let backup = source.backup.name_any();
+    let inventory = place.inventory(&backup).await?;
+    let pinned = pinned(&source.location)?;
+    Ok(Evidence::of(&backup, inventory.as_deref(), &source.location.name_any(), pinned))
 }
 
 /// The identity of the Secret that the Restore names; all of its values are identities.

@@ -56,17 +56,27 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
 
 /// A client of the API server that a file names, or the environment.
 pub(crate) async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client> {
+    Client::try_from(config(kubeconfig, context).await?).map_err(|error| Error::NoKubernetes(error.to_string()))
+}
+
+/// The same with the rights of a ServiceAccount, which ours must be allowed to impersonate.
+pub(crate) async fn client_as(settings: &Settings, namespace: &str, account: &str) -> Result<Client> {
+    let mut config = config(settings.kubeconfig.as_deref(), settings.kube_context.as_deref()).await?;
+    config.auth_info.impersonate = Some(format!("system:serviceaccount:{namespace}:{account}"));
+    Client::try_from(config).map_err(|error| Error::NoKubernetes(error.to_string()))
+}
+
+async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config> {
     let none = |error: &dyn std::error::Error| Error::NoKubernetes(error.to_string());
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    let config = match kubeconfig {
+    match kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path).map_err(|error| none(&error))?;
-            Config::from_custom_kubeconfig(file, &options).await.map_err(|error| none(&error))?
+            Config::from_custom_kubeconfig(file, &options).await.map_err(|error| none(&error))
         }
-        None if context.is_some() => Config::from_kubeconfig(&options).await.map_err(|error| none(&error))?,
-        None => Config::infer().await.map_err(|error| none(&error))?,
-    };
-    Client::try_from(config).map_err(|error| none(&error))
+        None if context.is_some() => Config::from_kubeconfig(&options).await.map_err(|error| none(&error)),
+        None => Config::infer().await.map_err(|error| none(&error)),
+    }
 }
 
 /// Acts while the Lease is ours, for ever. When it is lost, everything that goes on is dropped where it stands: every write

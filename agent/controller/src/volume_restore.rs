@@ -3,7 +3,7 @@
 //! The server makes the Job and watches over it; what the Job does is `node::volume_restore`. `directory` says where the volume
 //! lies on its node, `job` what the Job is, `frame` what both take from the installation.
 
-mod directory;
+pub(crate) mod directory;
 mod frame;
 mod job;
 

@@ -40,7 +40,7 @@ use access::Access;
 use catalog::Catalog;
 use commits::Committed;
 use findings::{Broken, Findings};
-use listing::Listing;
+use listing::{ListedSnapshot, Listing};
 
 /// How deep a check looks.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +51,8 @@ pub struct CheckOptions {
     pub keys: Option<Keys>,
     /// The part of the packs that is read; packs that are damaged by their length are read in any case.
     pub read_data: Option<Subset>,
+    /// Only these snapshots and what they need; none means all, and what no snapshot needs too.
+    pub only: Option<BTreeSet<SnapshotId>>,
 }
 
 /// A check that runs: what it knows so far.
@@ -63,6 +65,8 @@ struct Run<'a> {
     findings: Findings,
     /// Commits that count.
     snapshots: Vec<Committed>,
+    /// Those that are not to be checked, by their session: their commits name tables of packs that others took over.
+    left_out: BTreeMap<SessionId, ListedSnapshot>,
     /// The packs of all `.refs`.
     needed: PackSet,
     /// Snapshots whose `.refs` cannot be relied upon.
@@ -123,6 +127,7 @@ pub async fn check(
         listing,
         findings: Findings::default(),
         snapshots: Vec::new(),
+        left_out: BTreeMap::new(),
         needed: PackSet::default(),
         doubtful: BTreeSet::new(),
         catalog: Catalog::default(),

@@ -209,7 +209,8 @@ fn a_file_that_fails_late_is_named_and_no_part_of_it_is_in_the_tar_stream() {
             ];
             assert!(members(&tar_zst) == expected, "{gear}: the stream has other members");
 
-            let options = CheckOptions { identity: lab.identity(), keys: None, read_data: Some(Subset::ALL) };
+            let options =
+                CheckOptions { identity: lab.identity(), keys: None, read_data: Some(Subset::ALL), only: None };
             let report = lab.run(check(&repository, &options, &|_| ())).unwrap();
             assert_eq!(report.findings, [], "{gear}");
 

@@ -17,7 +17,7 @@ pub(super) async fn check(place: &Place, shared: &Shared, read_data: Option<&str
     let read_data = read_data.map(str::parse).transpose()?;
     let opened = place.open(IfAbsent::Refuse).await?;
     let (identity, keys) = opened.secrets();
-    let options = CheckOptions { identity, keys, read_data };
+    let options = CheckOptions { identity, keys, read_data, only: None };
     let silent = |_: Progress| {};
     let report = check::check(&opened.repository, &options, &silent).await?;
     match shared.output {

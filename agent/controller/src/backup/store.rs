@@ -14,7 +14,6 @@ use trysail_repository::{
 };
 
 use super::{
-    inventory::Inventory,
     transfer,
     volume_info::{Bound, volume_infos},
 };
@@ -24,6 +23,7 @@ use crate::{
         layout,
         write::{Files, StoredFile},
     },
+    inventory::Inventory,
     results::Results,
     run_log::RunLog,
 };

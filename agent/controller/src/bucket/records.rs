@@ -8,7 +8,7 @@ use trysail_api::{backup::Backup, pod_volume_backup::PodVolumeBackup};
 use trysail_repository::store::{ErrorKind, ObjectStore as _};
 
 use super::{Place, layout};
-use crate::{Error, Result};
+use crate::{Error, Result, inventory::Expected};
 
 /// Most backups in one location: a name is held for each.
 const BACKUPS_MAX: usize = 100_000;
@@ -29,14 +29,40 @@ impl Place {
         self.parse(&key, &body).map(Some)
     }
 
+    /// The inventory of a backup as it lies there; none where there is none.
+    pub(crate) async fn inventory(&self, backup: &str) -> Result<Option<Bytes>> {
+        self.read(&layout::backup_inventory(backup)).await
+    }
+
     /// The PodVolumeBackups of a backup; none where there is no list of them.
     pub(crate) async fn pod_volume_backups(&self, backup: &str) -> Result<Vec<PodVolumeBackup>> {
         let key = layout::pod_volume_backups(backup);
-        let Some(body) = self.read(&key).await? else { return Ok(Vec::new()) };
+        match self.read(&key).await? {
+            Some(body) => self.unpack_list(&key, &body),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The same of a backup whose inventory says what that list must be.
+    ///
+    /// # Errors
+    /// As above, and where the list is another one or is not there.
+    pub(crate) async fn proved_pod_volume_backups(
+        &self,
+        backup: &str,
+        expected: &Expected,
+    ) -> Result<Vec<PodVolumeBackup>> {
+        let key = layout::pod_volume_backups(backup);
+        let body = self.read(&key).await?.unwrap_or_default();
+        expected.compare(&body).map_err(|error| self.damaged(&key, &error))?;
+        self.unpack_list(&key, &body)
+    }
+
+    fn unpack_list(&self, key: &str, body: &[u8]) -> Result<Vec<PodVolumeBackup>> {
         let mut plain = Vec::new();
-        let unpacked = flate2::read::MultiGzDecoder::new(&*body).take(LIST_BYTES_MAX).read_to_end(&mut plain);
-        unpacked.map_err(|error| self.damaged(&key, &error))?;
-        let list: Option<Vec<PodVolumeBackup>> = self.parse(&key, &plain)?;
+        let unpacked = flate2::read::MultiGzDecoder::new(body).take(LIST_BYTES_MAX).read_to_end(&mut plain);
+        unpacked.map_err(|error| self.damaged(key, &error))?;
+        let list: Option<Vec<PodVolumeBackup>> = self.parse(key, &plain)?;
         Ok(list.unwrap_or_default())
     }
 

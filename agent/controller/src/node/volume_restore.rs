@@ -13,7 +13,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt as _};
+use kube::{Api, ResourceExt as _, api::ListParams};
 use serde_json::{Value, json};
 use tokio::{
     runtime::Handle,
@@ -42,6 +42,7 @@ use crate::{
     repository::{self, snapshot_id},
     restore::wait::{MARKS, has_ended, waits},
     server, settings,
+    volume_restore::directory::{claim_of, mounts},
 };
 
 /// How often progress is written.
@@ -309,20 +310,36 @@ fn unset_mark(target: &Path, mark: &str) -> io::Result<()> {
     root.sync_all()
 }
 
-/// Waits until the pod has gone on, or is gone, and removes the mark.
+/// Waits until the pod and those that share its claim have gone on, or are gone, and removes the mark.
 async fn release(context: &Context, transfer: &PodVolumeRestore, target: &Path, mark: &str) -> Result<()> {
-    let pod = &transfer.spec.pod;
-    let (namespace, name) = (pod.namespace.clone().unwrap_or_default(), pod.name.clone().unwrap_or_default());
+    let namespace = transfer.spec.pod.namespace.clone().unwrap_or_default();
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
+    let mut claim = None;
     loop {
-        match pods.get_opt(&name).await {
-            Ok(Some(found)) if found.uid() == pod.uid && waits(&found) && !has_ended(&found) => {}
-            Ok(_) => break,
-            Err(error) => tracing::warn!(%error, "The pod that waits cannot be looked at"),
+        match pods.list(&ListParams::default()).await {
+            Ok(found) => {
+                claim = claim.or_else(|| claim_in(&found.items, transfer));
+                if !found.items.iter().any(|pod| waits_for(pod, transfer, claim.as_deref())) {
+                    break;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "The pods that wait cannot be looked at"),
         }
         sleep(LOOK).await;
     }
     unset_mark(target, mark).map_err(|error| failed(target, &error))
+}
+
+/// The claim of the volume, while its pod is there.
+fn claim_in(pods: &[Pod], transfer: &PodVolumeRestore) -> Option<String> {
+    let pod = pods.iter().find(|pod| pod.uid() == transfer.spec.pod.uid)?;
+    claim_of(pod, &transfer.spec.volume)
+}
+
+/// Whether a pod still waits for the mark: the one for which the volume is filled, or one that mounts the same claim.
+fn waits_for(pod: &Pod, transfer: &PodVolumeRestore, claim: Option<&str>) -> bool {
+    let is_own = pod.uid() == transfer.spec.pod.uid;
+    (is_own || claim.is_some_and(|claim| mounts(pod, claim))) && waits(pod) && !has_ended(pod)
 }
 
 fn failed(target: &Path, reason: &dyn std::error::Error) -> Error {

@@ -70,6 +70,7 @@ pub(super) struct Checked {
 pub(super) fn check(restore: &Restore, world: &World) -> Checked {
     let mut problems = validate::restore(&restore.spec);
     problems.extend(mapping_problems(&restore.spec));
+    problems.extend(account_problem(restore));
     problems.extend(world.modifier_problem.clone());
     let mut spec = completed(restore.spec.clone());
     let named = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
@@ -119,6 +120,16 @@ fn mapping_problems(spec: &RestoreSpec) -> Vec<String> {
         Some(format!("Invalid namespace mapping {from}:{to}: {problem}"))
     });
     problems.collect()
+}
+
+/// A ServiceAccount that cannot be is told before anything is made.
+fn account_problem(restore: &Restore) -> Option<String> {
+    let named = restore.annotations().get(own::SERVICE_ACCOUNT)?;
+    let parts: Vec<&str> = named.split('/').collect();
+    let is_name = |part: &&str| part.split('.').all(|label| namespace_problems(label).is_empty());
+    (parts.len() > 2 || !parts.iter().all(is_name)).then(|| {
+        format!("annotation {} is no name of a ServiceAccount, nor namespace/name: {named:?}", own::SERVICE_ACCOUNT)
+    })
 }
 
 /// Source: as above; the kinds are added to those that the user excludes.
@@ -258,6 +269,20 @@ mod tests {
         let lost = World { locations: Vec::new(), ..here };
         let expected = "Error retrieving backup: backupstoragelocation.velero.io \"default\" not found";
         assert_eq!(problems(&json!({ "backupName": "old" }), &lost), [expected]);
+    }
+
+    #[test]
+    fn a_service_account_is_a_name_or_a_namespace_and_a_name() {
+        let with = |account: &str| {
+            let metadata = json!({ "name": "r1", "annotations": { "trysail.io/service-account": account } });
+            restore(&json!({ "backupName": "old" }), &json!({ "metadata": metadata }))
+        };
+        let is_valid = |account: &str| check(&with(account), &world("Available")).source.is_ok();
+        assert_eq!(["restorer", "app/re.storer", "a/b/c", "", "A b"].map(is_valid), [true, true, false, false, false]);
+        let problem = check(&with("a/b/c"), &world("Available")).source.unwrap_err();
+        let expected =
+            "annotation trysail.io/service-account is no name of a ServiceAccount, nor namespace/name: \"a/b/c\"";
+        assert_eq!(problem, [expected]);
     }
 
     #[test]

@@ -118,7 +118,7 @@ pub(super) async fn restore(
         restore_uid: &uid,
     };
     let applier = Applier {
-        client: run.context.client.clone(),
+        client: run.client.clone(),
         policy: rules.existing,
         made_before: run.is_resumed.then(|| label_value(&name)),
     };
@@ -137,6 +137,7 @@ pub(super) async fn restore(
     work.make_definitions().await?;
     work.make_namespaces().await?;
     work.make_steps(&plan.steps).await?;
+    transfers.start_shared().await;
     Ok(work.made.into_inner())
 }
 
@@ -144,14 +145,21 @@ fn make_plan(run: &Run<'_>, contents: &Contents, rules: &Rules, catalog: &Catalo
     if contents.entries.is_empty() {
         run.log.warning(Place::Backup, "the backup has no objects: zero items will be restored");
     }
-    let trust = if run.allows_unsigned { Trust::Whole } else { Trust::Unsigned };
-    Plan::new(Grounds { contents, rules, catalog, order: &Order::default(), saved: &saved_claims(saved), trust })
+    let trust = if run.evidence.doubt.is_none() { Trust::Whole } else { Trust::Unsigned };
+    let plan =
+        Plan::new(Grounds { contents, rules, catalog, order: &Order::default(), saved: &saved_claims(saved), trust });
+    if let Some(doubt) = &run.evidence.doubt
+        && plan.steps.iter().any(|step| step.skip == Some(Skip::Withheld))
+    {
+        run.log.warning(Place::Backup, &format!("objects that give rights are not restored: {doubt}"));
+    }
+    plan
 }
 
 async fn read(archive: &Arc<Archive>, rules: &Arc<Rules>) -> Result<trysail_cluster::Result<Contents>> {
     let (archive, rules, runtime) = (Arc::clone(archive), Arc::clone(rules), Handle::current());
-    let read = spawn_blocking(move || Contents::read(Reader::new(archive.reader(&runtime)), &rules));
-    read.await.map_err(|_| Error::Broken("the reader of an archive"))
+    let read = spawn_blocking(move || archive.pass(&runtime, |bytes| Contents::read(Reader::new(bytes), &rules)));
+    read.await.map_err(|_| Error::Broken("the reader of an archive"))?
 }
 
 impl Work<'_> {
@@ -227,9 +235,9 @@ impl Work<'_> {
         let (archive, runtime) = (Arc::clone(&self.archive), Handle::current());
         let read = spawn_blocking(move || {
             let names: BTreeSet<&ItemName> = names.iter().collect();
-            Batch::read(Reader::new(archive.reader(&runtime)), &names)
+            archive.pass(&runtime, |bytes| Batch::read(Reader::new(bytes), &names))
         });
-        let read = read.await.map_err(|_| Error::Broken("the reader of an archive"))?;
+        let read = read.await.map_err(|_| Error::Broken("the reader of an archive"))??;
         read.map_err(|source| Error::Restore { restore: self.run.name(), source })
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
+use kube::{Client, ResourceExt as _};
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use trysail_api::{
@@ -37,6 +37,7 @@ use crate::{
     Result,
     bucket::Place,
     context::{Context, now},
+    inventory::Evidence,
     patch,
     run_log::RunLog,
 };
@@ -54,8 +55,10 @@ pub(super) struct Run<'a> {
     pub(super) modifiers: Option<Modifiers>,
     pub(super) mappings: Mappings,
     pub(super) wait: RestoreWait,
-    /// Whether a backup that nobody has signed is believed whole.
-    pub(super) allows_unsigned: bool,
+    /// The client that makes objects: ours, or one with the rights of the ServiceAccount that the Restore names.
+    pub(super) client: Client,
+    /// What is believed of the backup's files.
+    pub(super) evidence: Evidence,
     /// Whether an earlier server has begun it.
     pub(super) is_resumed: bool,
     pub(super) began: Timestamp,
@@ -147,7 +150,10 @@ impl Run<'_> {
 
     async fn restore(&self, archive: Archive, progress: &Progress) -> Result<Outcome> {
         let place = Place::open(&self.source.location, self.context).await?;
-        let saved = place.pod_volume_backups(&self.backup_name()).await?;
+        let saved = match &self.evidence.volumes {
+            Some(expected) => place.proved_pod_volume_backups(&self.backup_name(), expected).await?,
+            None => place.pod_volume_backups(&self.backup_name()).await?,
+        };
         let transfers = Transfers::of(self).await?;
         let objects = objects::restore(self, Arc::new(archive), &saved, &transfers, progress).await?;
         let until = self.since + span(&self.context.settings.backups.volumes_timeout);

@@ -10,7 +10,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 use trysail_api::{
-    names::label, pod_volume_restore::PodVolumeRestore, reference::ObjectReference, restore::Restore,
+    names::{label, own},
+    pod_volume_restore::PodVolumeRestore,
+    reference::ObjectReference,
+    restore::Restore,
     transfer::TransferPhase,
 };
 use trysail_cluster::problem::Place;
@@ -20,7 +23,7 @@ use super::{
     run::Run,
     volumes::{Wanted, transfer},
 };
-use crate::{Error, Result, patch};
+use crate::{Error, Result, node::problems::Told, patch};
 
 /// Pause between looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -28,24 +31,21 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The transfers of one Restore.
 pub(super) struct Transfers<'a> {
     run: &'a Run<'a>,
-    /// By UID of the pod and volume, those that an interrupted run has made.
-    before: Mutex<BTreeMap<(String, String), PodVolumeRestore>>,
+    /// Those that an interrupted run has made.
+    before: Vec<PodVolumeRestore>,
+    /// By namespace and claim, a pod of those that mount it. Its files come when all of these pods wait for them: a pod that
+    /// comes later would find the mark gone.
+    shared: Mutex<BTreeMap<(String, String), (ObjectReference, Wanted)>>,
 }
 
 impl<'a> Transfers<'a> {
     /// Those of a Restore, some of which may be there.
     pub(super) async fn of(run: &'a Run<'a>) -> Result<Self> {
-        let mut before = BTreeMap::new();
-        if run.is_resumed {
-            for one in list(run).await? {
-                let pod = one.spec.pod.uid.clone().unwrap_or_default();
-                before.insert((pod, one.spec.volume.clone()), one);
-            }
-        }
-        Ok(Self { run, before: Mutex::new(before) })
+        let before = if run.is_resumed { list(run).await? } else { Vec::new() };
+        Ok(Self { run, before, shared: Mutex::default() })
     }
 
-    /// Asks for the files of a pod's volumes. What cannot be asked for is an error of the Restore.
+    /// Asks for the files of a pod's volumes, but for those that other pods share.
     pub(super) async fn start(&self, pod: &Value, wanted: &[Wanted]) {
         let metadata = |key: &str| pod["metadata"][key].as_str().map(str::to_owned);
         let pod = ObjectReference {
@@ -56,24 +56,42 @@ impl<'a> Transfers<'a> {
             ..ObjectReference::default()
         };
         for one in wanted {
-            if let Err(error) = self.ask(&pod, one).await {
-                let place = Place::of(pod.namespace.as_deref());
-                self.run.log.error(place, &format!("error creating PodVolumeRestore: {error}"));
+            match &one.claim {
+                Some(claim) if one.is_shared => {
+                    let claim = (pod.namespace.clone().unwrap_or_default(), claim.clone());
+                    self.shared.lock().await.entry(claim).or_insert_with(|| (pod.clone(), one.clone()));
+                }
+                _ => self.ask(&pod, one).await,
             }
         }
     }
 
-    async fn ask(&self, pod: &ObjectReference, wanted: &Wanted) -> Result<()> {
-        let key = (pod.uid.clone().unwrap_or_default(), wanted.volume.clone());
-        if self.before.lock().await.contains_key(&key) {
-            return Ok(());
+    /// Asks for the files of shared claims: all pods are made.
+    pub(super) async fn start_shared(&self) {
+        let shared = std::mem::take(&mut *self.shared.lock().await);
+        for (pod, wanted) in shared.into_values() {
+            self.ask(&pod, &wanted).await;
         }
+    }
+
+    /// What cannot be asked for is an error of the Restore.
+    async fn ask(&self, pod: &ObjectReference, wanted: &Wanted) {
+        if let Err(error) = self.create(pod, wanted).await {
+            let place = Place::of(pod.namespace.as_deref());
+            self.run.log.error(place, &format!("error creating PodVolumeRestore: {error}"));
+        }
+    }
+
+    async fn create(&self, pod: &ObjectReference, wanted: &Wanted) -> Result<()> {
         let namespace = pod.namespace.clone().unwrap_or_default();
         let claim = match &wanted.claim {
             Some(claim) => self.claim(&namespace, claim).await?,
             None => None,
         };
         let uid = claim.and_then(|claim| claim.uid());
+        if self.before.iter().any(|one| is_for(one, pod, wanted, uid.as_deref())) {
+            return Ok(());
+        }
         let made = transfer(&self.run.restore, pod, wanted, uid.as_deref());
         let made = self.run.context.api().create(&PostParams::default(), &made).await;
         made.map(drop).map_err(Error::kubernetes("create PodVolumeRestore"))
@@ -114,6 +132,15 @@ impl<'a> Transfers<'a> {
         }
     }
 
+    /// What of a volume is not as it was.
+    fn tell_remarks(&self, one: &PodVolumeRestore, what: &str) {
+        let Some(text) = one.annotations().get(own::PROBLEMS) else { return };
+        let place = || Place::of(one.spec.pod.namespace.as_deref());
+        for remark in remarks(text) {
+            self.run.log.warning(place(), &format!("{what}: {remark}"));
+        }
+    }
+
     /// Source of the words: Velero `pkg/podvolume/restorer.go`.
     async fn tell(&self, all: &[PodVolumeRestore]) {
         for one in all {
@@ -122,7 +149,7 @@ impl<'a> Transfers<'a> {
             let place = || Place::of(pod.namespace.as_deref());
             let what = format!("volume {} of pod {}", one.spec.volume, pod.name.as_deref().unwrap_or_default());
             match status.phase {
-                Some(TransferPhase::Completed) => {}
+                Some(TransferPhase::Completed) => self.tell_remarks(one, &what),
                 Some(TransferPhase::Failed | TransferPhase::Canceled) => {
                     let why = status.message.unwrap_or_default();
                     self.run.log.error(place(), &format!("pod volume restore failed: {what}: {why}"));
@@ -142,10 +169,61 @@ impl<'a> Transfers<'a> {
     }
 }
 
+/// What the Job says of single files.
+fn remarks(text: &str) -> Vec<String> {
+    let Ok(told) = serde_json::from_str::<Told>(text) else {
+        return vec![format!("what its Job says of files cannot be read: {text:?}")];
+    };
+    let more = told.error_count.saturating_sub(told.errors.len() as u64);
+    let more = (more > 0).then(|| format!("{more} more entries are not as they were"));
+    told.errors.into_iter().chain(more).collect()
+}
+
+/// Whether an earlier one fills that volume: of that pod, or of another one that shares its claim.
+fn is_for(one: &PodVolumeRestore, pod: &ObjectReference, wanted: &Wanted, claim_uid: Option<&str>) -> bool {
+    let fills_claim = claim_uid.is_some() && one.labels().get(label::PVC_UID).map(String::as_str) == claim_uid;
+    fills_claim || (one.spec.pod.uid == pod.uid && one.spec.volume == wanted.volume)
+}
+
 fn has_ended(one: &PodVolumeRestore) -> bool {
     one.status.as_ref().and_then(|status| status.phase).is_some_and(TransferPhase::is_terminal)
 }
 
 async fn list(run: &Run<'_>) -> Result<Vec<PodVolumeRestore>> {
     run.context.list(&format!("{}={}", label::RESTORE_UID, run.uid())).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_job_says_of_files_is_told_with_what_is_not_named() {
+        let text = r#"{"errors":["a: owner: not permitted"],"errorCount":3,"unstable":[]}"#;
+        assert_eq!(remarks(text), ["a: owner: not permitted", "2 more entries are not as they were"]);
+        assert_eq!(remarks("x"), ["what its Job says of files cannot be read: \"x\""]);
+    }
+
+    #[test]
+    fn a_claim_is_filled_once_whichever_of_its_pods_asked_before() {
+        let before: PodVolumeRestore = serde_json::from_value(json!({
+            "apiVersion": "velero.io/v1", "kind": "PodVolumeRestore",
+            "metadata": { "name": "r1-x", "labels": { "velero.io/pvc-uid": "c1" } },
+            "spec": {
+                "pod": { "uid": "p1" }, "volume": "data", "snapshotID": "data/1", "backupStorageLocation": "default",
+                "repoIdentifier": "", "sourceNamespace": "app",
+            },
+        }))
+        .unwrap();
+        let saved = serde_json::from_value(json!({
+            "apiVersion": "velero.io/v1", "kind": "PodVolumeBackup", "metadata": {},
+            "spec": { "node": "n", "pod": {}, "volume": "data", "backupStorageLocation": "default", "repoIdentifier": "" },
+        }))
+        .unwrap();
+        let wanted = Wanted { volume: "data".to_owned(), claim: None, is_shared: true, saved };
+        let pod = |uid: &str| ObjectReference { uid: Some(uid.to_owned()), ..ObjectReference::default() };
+        let found = [("p1", None), ("p2", None), ("p2", Some("c1")), ("p2", Some("c2"))]
+            .map(|(uid, claim)| is_for(&before, &pod(uid), &wanted, claim));
+        assert_eq!(found, [true, false, true, false]);
+    }
 }

@@ -34,6 +34,8 @@ pub(super) struct Wanted {
     pub(super) volume: String,
     /// Its claim.
     pub(super) claim: Option<String>,
+    /// Whether other pods that come back mount the same claim.
+    pub(super) is_shared: bool,
     /// What was saved of it.
     pub(super) saved: PodVolumeBackup,
 }
@@ -52,7 +54,7 @@ pub(super) fn saved_claims(saved: &[PodVolumeBackup]) -> BTreeSet<(String, Strin
     saved.iter().filter(|one| has_snapshot(one)).filter_map(claim_of).collect()
 }
 
-/// Finds what was saved of the volumes of pods that come back. A claim gets its files once, with the first of its pods.
+/// Finds what was saved of the volumes of pods that come back. A claim gets its files once; all of its pods wait for them.
 pub(super) fn assign(contents: &Contents, plan: &Plan, saved: &[PodVolumeBackup]) -> Assignment {
     let mut assignment = Assignment::default();
     for step in plan.steps.iter().filter(|step| step.item.resource == "pods" && step.skip.is_none()) {
@@ -61,26 +63,44 @@ pub(super) fn assign(contents: &Contents, plan: &Plan, saved: &[PodVolumeBackup]
         for volume in contents.pods.get(&name).into_iter().flatten() {
             let claim = volume.claim.clone().map(|claim| (name.0.clone(), claim));
             let Some(found) = find(saved, &name, &volume.name, claim.as_ref()) else { continue };
-            if claim.is_some_and(|claim| !assignment.claims.insert(claim)) || !has_snapshot(found) {
+            let is_first = claim.is_none_or(|claim| assignment.claims.insert(claim));
+            if !has_snapshot(found) {
                 continue;
             }
             match usable(found) {
                 Ok(()) => wanted.push(Wanted {
                     volume: volume.name.clone(),
                     claim: volume.claim.clone(),
+                    is_shared: false,
                     saved: found.clone(),
                 }),
-                Err(why) => assignment.refuse(step, &volume.name, &why),
+                Err(why) if is_first => assignment.refuse(step, &volume.name, &why),
+                Err(_) => {}
             }
         }
         if !wanted.is_empty() {
             assignment.pods.insert(name, wanted);
         }
     }
+    assignment.find_shared();
     assignment
 }
 
 impl Assignment {
+    fn find_shared(&mut self) {
+        let mut pods: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for ((namespace, _), wanted) in &self.pods {
+            let claims: BTreeSet<&String> = wanted.iter().filter_map(|one| one.claim.as_ref()).collect();
+            claims.into_iter().for_each(|claim| *pods.entry((namespace.clone(), claim.clone())).or_default() += 1);
+        }
+        for ((namespace, _), wanted) in &mut self.pods {
+            for one in wanted {
+                let claim = one.claim.clone().map(|claim| (namespace.clone(), claim));
+                one.is_shared = claim.and_then(|claim| pods.get(&claim)).is_some_and(|count| *count > 1);
+            }
+        }
+    }
+
     fn refuse(&mut self, step: &Step, volume: &str, why: &str) {
         let pod = step.restored_name().within_kind();
         let message = format!("volume {volume} of pod {pod} is restored empty: {why}");
@@ -241,7 +261,8 @@ mod tests {
 
     fn names(assignment: &Assignment) -> Vec<String> {
         let name = |((_, pod), wanted): (&PodName, &Vec<Wanted>)| {
-            let volumes: Vec<&str> = wanted.iter().map(|one| one.volume.as_str()).collect();
+            let shared = |one: &Wanted| if one.is_shared { " (shared)" } else { "" };
+            let volumes: Vec<String> = wanted.iter().map(|one| format!("{}{}", one.volume, shared(one))).collect();
             format!("{pod}: {}", volumes.join(" "))
         };
         assignment.pods.iter().map(name).collect()
@@ -255,7 +276,7 @@ mod tests {
         ]);
         let all = [saved("web-old", "data", Some("shared"), OURS), saved("web-old", "scratch", None, OURS)];
         let found = assign(&contents, &plan, &all);
-        assert_eq!(names(&found), ["web-new: data", "web-old: scratch"]);
+        assert_eq!(names(&found), ["web-new: data (shared)", "web-old: data (shared) scratch"]);
         assert_eq!(found.claims, BTreeSet::from([("app".to_owned(), "shared".to_owned())]));
         assert_eq!(found.report, Report::default());
         assert_eq!(saved_claims(&all), BTreeSet::from([("app".to_owned(), "shared".to_owned())]));
@@ -297,6 +318,7 @@ mod tests {
         let wanted = Wanted {
             volume: "data".to_owned(),
             claim: Some("data".to_owned()),
+            is_shared: false,
             saved: saved("web", "data", Some("data"), OURS),
         };
         let made: Value = serde_json::to_value(transfer(&restore, &pod, &wanted, Some("cu"))).unwrap();

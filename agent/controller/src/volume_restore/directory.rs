@@ -21,10 +21,16 @@ pub(super) struct Known {
 }
 
 /// The claim that a volume of a pod stands for.
-pub(super) fn claim_of(pod: &Pod, volume: &str) -> Option<String> {
+pub(crate) fn claim_of(pod: &Pod, volume: &str) -> Option<String> {
     let volume = volume_of(pod, volume)?;
     let generic = volume.ephemeral.as_ref().map(|_| format!("{}-{}", pod.name_any(), volume.name));
     volume.persistent_volume_claim.as_ref().map(|claim| claim.claim_name.clone()).or(generic)
+}
+
+/// Whether any volume of a pod stands for a claim.
+pub(crate) fn mounts(pod: &Pod, claim: &str) -> bool {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.into_iter().any(|volume| claim_of(pod, &volume.name).as_deref() == Some(claim))
 }
 
 fn volume_of<'p>(pod: &'p Pod, name: &str) -> Option<&'p Volume> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Run,
-    commits::sidecar,
+    commits::{sidecar, table_of},
     findings::{Broken, Harm},
     listing::{Absent, Lengths, body},
     report::{LostPaths, Scope, Stage},
@@ -59,7 +59,7 @@ pub(super) async fn check(run: &mut Run<'_>) -> Result<()> {
         run.tell(Stage::Packs, done + 1, of);
     }
     for session in unlisted(run).iter().map(|(pack, _)| pack.session).collect::<BTreeSet<_>>() {
-        let table = TableRef { session, named: None };
+        let table = TableRef { session, named: table_of(run, session).await? };
         match load(run, table).await? {
             Ok(rows) => take(run, table, &rows),
             Err(what) => drop(run.tables.entry(session).or_insert_with(|| Broken::new(what, Harm::Ranges(Vec::new())))),

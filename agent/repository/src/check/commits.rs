@@ -17,6 +17,7 @@ use crate::{
     frame::sha256,
     layout::{self, Beside, SnapshotId, VolumeName},
     pack_set::PackSet,
+    session::SessionId,
     signature::PublicKey,
     store::{Key, ObjectStore},
 };
@@ -51,7 +52,7 @@ struct Fault {
 
 /// Checks all commits and what lies beside them; learns which packs are needed.
 pub(super) async fn check(run: &mut Run<'_>) -> Result<()> {
-    let listed = std::mem::take(&mut run.listing.snapshots);
+    let listed = chosen(run);
     let (repository, of) = (run.repository, listed.len());
     let (store, signers) = (repository.store().clone(), &repository.config().signers);
     let examined = listed.into_iter().filter(|s| !s.void).map(|listed| {
@@ -66,8 +67,35 @@ pub(super) async fn check(run: &mut Run<'_>) -> Result<()> {
         run.tell(Stage::Commits, done, of);
     }
     drop(examined);
-    chains(run);
+    if run.options.only.is_none() {
+        chains(run);
+    }
     Ok(())
+}
+
+/// The snapshots that are to be checked; one that is asked for and not there is damage.
+fn chosen(run: &mut Run<'_>) -> Vec<ListedSnapshot> {
+    let listed = std::mem::take(&mut run.listing.snapshots);
+    let Some(only) = &run.options.only else { return listed };
+    let (chosen, left_out): (Vec<_>, Vec<_>) = listed.into_iter().partition(|listed| only.contains(&listed.id));
+    let is_there = |id: &&SnapshotId| chosen.iter().any(|listed| listed.id == **id && listed.commit.is_some());
+    for id in only.iter().filter(|id| !is_there(id)) {
+        let lost = LostPaths::new(id.clone(), Scope::All);
+        run.findings.damage(layout::beside(id, Beside::Commit), "it is missing", vec![lost]);
+    }
+    run.left_out = left_out.into_iter().map(|listed| (listed.id.session, listed)).collect();
+    chosen
+}
+
+/// The pack table that the commit of a session names which is not to be checked; none where no signature says it.
+pub(super) async fn table_of(run: &Run<'_>, session: SessionId) -> Result<Option<Sidecar>> {
+    let Some(listed) = run.left_out.get(&session).filter(|listed| !listed.void) else { return Ok(None) };
+    if listed.commit.is_none_or(|size| size > COMMIT_BYTES_MAX as u64) {
+        return Ok(None);
+    }
+    let Ok(object) = body(run.store(), &layout::beside(&listed.id, Beside::Commit)).await? else { return Ok(None) };
+    let commit = Commit::parse(&object, &listed.id, &run.repository.config().signers).ok();
+    Ok(commit.and_then(|commit| commit.packs.as_ref().map(crate::commit::Packs::sidecar)))
 }
 
 fn take(run: &mut Run<'_>, examined: Examined, id: &SnapshotId) {

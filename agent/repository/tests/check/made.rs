@@ -176,7 +176,8 @@ pub(crate) async fn made_with_a_long_table(recipients: &[&str], snapshots: i64) 
 impl Made {
     /// Opens and checks all that there is, with the identity.
     pub(crate) async fn check(&self) -> Result<CheckReport> {
-        let options = CheckOptions { identity: self.identity.clone(), keys: None, read_data: Some(Subset::ALL) };
+        let options =
+            CheckOptions { identity: self.identity.clone(), keys: None, read_data: Some(Subset::ALL), only: None };
         self.check_with(&options).await
     }
 

@@ -59,7 +59,7 @@ async fn a_healthy_repository_has_no_findings_at_any_depth() {
     ] {
         let made = made(recipients).await;
         let identity = if identity.is_empty() { Identity::default() } else { made.identity.clone() };
-        let options = CheckOptions { identity, keys, read_data: Some(Subset::ALL) };
+        let options = CheckOptions { identity, keys, read_data: Some(Subset::ALL), only: None };
         let report = made.check_with(&options).await.expect("a whole repository");
         let expected = CheckReport {
             level,
@@ -214,6 +214,37 @@ async fn the_parts_of_the_data_read_each_pack_once() {
 }
 
 #[tokio::test]
+async fn a_check_of_one_snapshot_sees_what_it_needs_and_nothing_else() {
+    let made = made(&[]).await;
+    let of = |n: usize| CheckOptions {
+        identity: made.identity.clone(),
+        read_data: Some(Subset::ALL),
+        only: Some([made.snapshots[n].clone()].into()),
+        ..CheckOptions::default()
+    };
+    let whole = made.check_with(&of(0)).await.expect("the store is fine");
+    assert_eq!((whole.level, whole.snapshots, whole.is_sound(), whole.notices), (Level::Contents, 1, true, 0));
+    let shared = made.pack(0, PackKind::Data, 1);
+    let own = made.pack(1, PackKind::Data, 0);
+    made.replace(&layout::pack(own), None).await;
+    assert!(made.check_with(&of(0)).await.expect("the store is fine").is_sound());
+    assert_eq!(made.check_with(&of(1)).await.expect("the store is fine").bad_packs, [own]);
+    let body = made.store.get(&layout::pack(shared)).await.expect("stored");
+    let mut changed = body.to_vec();
+    changed[body.len() / 2] ^= 1;
+    made.replace(&layout::pack(shared), Some(changed.into())).await;
+    assert_eq!(made.check_with(&of(0)).await.expect("the store is fine").bad_packs, [shared]);
+    assert_eq!(made.check_with(&of(1)).await.expect("the store is fine").bad_packs, [shared, own]);
+    for what in [Beside::Commit, Beside::Refs, Beside::Recipe] {
+        made.replace(&layout::beside(&made.snapshots[0], what), None).await;
+    }
+    let report = made.check_with(&of(0)).await.expect("the store is fine");
+    let commit = layout::beside(&made.snapshots[0], Beside::Commit);
+    let missing: Vec<&str> = report.findings.iter().filter(|f| f.key == commit).map(|f| f.what.as_str()).collect();
+    assert_eq!((report.snapshots, missing), (0, vec!["it is missing"]));
+}
+
+#[tokio::test]
 async fn a_pack_marked_as_bad_is_not_offered_again_and_no_session_refers_to_it() {
     let made = made(&[]).await;
     let pack = made.pack(0, PackKind::Data, 1);
@@ -249,7 +280,8 @@ async fn a_commit_that_was_removed_with_all_beside_it_leaves_a_gap() {
 #[tokio::test]
 async fn a_store_that_fails_and_an_identity_that_does_not_fit_are_errors_and_no_findings() {
     let made = made(&[RECIPIENT]).await;
-    let options = CheckOptions { identity: made.identity.clone(), keys: None, read_data: Some(Subset::ALL) };
+    let options =
+        CheckOptions { identity: made.identity.clone(), keys: None, read_data: Some(Subset::ALL), only: None };
     let faulty = Arc::new(Faulty::new(made.store.clone()));
     let repository = Repository::open(faulty.clone(), None).await.expect("opens");
     let before = faulty.calls();
@@ -287,7 +319,7 @@ async fn meta_packs_that_many_snapshots_share_are_fetched_once() {
         let made = made_with_a_long_table(recipients, SNAPSHOTS).await;
         let recorded = Arc::new(Recorded::new(made.store.clone()));
         let repository = Repository::open(recorded.clone(), None).await.expect("opens");
-        let options = CheckOptions { identity: made.identity.clone(), keys: None, read_data: None };
+        let options = CheckOptions { identity: made.identity.clone(), keys: None, read_data: None, only: None };
         let report = check(&repository, &options, &|_| ()).await.expect("whole");
         assert_eq!((report.snapshots, report.findings.as_slice()), (SNAPSHOTS.unsigned_abs(), &[][..]));
         let mut fetched = BTreeMap::new();
