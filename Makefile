@@ -17,6 +17,8 @@ TO := target/manifests
 FLAKE := nix --extra-experimental-features 'nix-command flakes'
 
 TEST := cargo test $(TEST_FLAGS)
+# Tests by name, of all packages: another set of packages would have other features, and build half of the dependencies again.
+NAMED := $(TEST) --workspace --features
 
 help: ## What can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r verb words; do printf '%-14s %s\n' "$$verb" "$$words"; done
@@ -27,22 +29,22 @@ help: ## What can be made
 check: ## Formatting, clippy without warnings, and the house rules (needs Rust)
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
-	$(TEST) -p trysail-tests --test tidy
+	$(TEST) --workspace --test tidy
 
 test: ## All tests that need the Rust toolchain alone
 	$(TEST) --workspace
 
 test-store: ## A real MinIO, restores with stock tools, and the real sops and vals (needs Go, age, zstd, tar, curl, python3, bsdtar, busybox)
-	$(TEST) -p trysail-tests -p trysail-volume --features trysail-tests/store,trysail-volume/stock-tools
+	$(NAMED) trysail-tests/store,trysail-volume/stock-tools --test rescue --test store_minio --test secrets --test stock_tar
 
 test-api: ## A real API server: stock velero command lines on it, its objects in archives, the server, its backups and restores, and the node agent (needs Go)
-	$(TEST) -p trysail-tests --features api --test api_server --test collect --test server --test backup --test restore --test node_agent
+	$(NAMED) trysail-tests/api --test api_server --test collect --test server --test backup --test restore --test trust --test node_agent
 
 test-nix: ## The modules, on every Nix that is found (needs Nix, jq, git, python3)
 	tests/nix/run
 
 test-cluster: ## Whole clusters (needs Go, root, containerd, runc, CNI plugins, nftables, busybox)
-	$(TEST) -p trysail-tests --features cluster --test cluster_nodes --test cluster_life --test journey
+	$(NAMED) trysail-tests/cluster --test cluster_nodes --test cluster_life --test journey
 
 test-all: test test-store test-nix test-api test-cluster ## Every test above
 

@@ -8,19 +8,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The path of `trysail`, built like the test itself.
-pub fn trysail() -> Result<&'static Path> {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    if let Some(path) = BUILT.get() {
-        return Ok(path);
-    }
-    let built = build(&[], "")?;
-    Ok(BUILT.get_or_init(|| built))
-}
-
 /// The path of a `trysail` that needs no library of the machine, as images have it; optimised as the test itself is. No path
 /// of this machine is in it.
-pub fn static_trysail() -> Result<&'static Path> {
+pub fn trysail() -> Result<&'static Path> {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     if let Some(path) = BUILT.get() {
         return Ok(path);

@@ -31,7 +31,7 @@ pub struct Deployment {
 impl Deployment {
     /// Starts a cluster of that many nodes, installs, and waits until the default location is Available.
     pub fn start(nodes: u8) -> Result<Self> {
-        let program = built::static_trysail()?;
+        let program = built::trysail()?;
         let cluster = Cluster::start(ClusterOptions { nodes })?;
         cluster.load_image(&image::of_trysail(image::TRYSAIL, program)?.archive)?;
         cluster.minio().make_bucket(BUCKET)?;

@@ -108,7 +108,9 @@ pub mod own {
     pub const PATHS: &str = "trysail.io/paths";
     /// On Schedules: when a restore is tried, in the grammar of `spec.schedule`.
     pub const DRILL: &str = "trysail.io/drill";
-    /// On Schedules: the time zone of `spec.schedule`.
+    /// On Schedules: what the last such try came to, as JSON.
+    pub const DRILLED: &str = "trysail.io/drilled";
+    /// On Schedules: the time zone of `spec.schedule` and of the drill.
     pub const TIME_ZONE: &str = "trysail.io/time-zone";
     /// On Schedules: the longest time by which a Backup may be late on purpose.
     pub const JITTER: &str = "trysail.io/jitter";

@@ -9,6 +9,7 @@ mod condition;
 mod context;
 mod deletion;
 mod download_request;
+mod drill;
 mod drive;
 mod error;
 mod expiry;

@@ -24,7 +24,7 @@ use trysail_api::{
 };
 use trysail_repository::Class;
 
-use crate::repository::care::metrics::CareMetrics;
+use crate::{drill::verdict::DrillMetrics, repository::care::metrics::CareMetrics};
 
 type Labels<const N: usize> = [(&'static str, String); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
@@ -76,6 +76,8 @@ pub(crate) struct Metrics {
     volumes_not_saved: Gauges<1>,
     /// What is counted of the care of repositories.
     pub(crate) care: CareMetrics,
+    /// What is told of drills.
+    pub(crate) drills: DrillMetrics,
     schedules: Mutex<BTreeSet<String>>,
 }
 
@@ -142,6 +144,7 @@ impl Metrics {
             volume_last_successful: Gauges::default(),
             volumes_not_saved: Gauges::default(),
             care: CareMetrics::new(velero),
+            drills: DrillMetrics::default(),
             schedules: Mutex::default(),
             registry: Registry::default(),
         };
@@ -154,6 +157,7 @@ impl Metrics {
         let left = "Volumes that the last backup left out or could not save";
         trysail.register("backup_volumes_not_saved", left, metrics.volumes_not_saved.clone());
         metrics.care.register_own(trysail);
+        metrics.drills.register(trysail);
         metrics.add_schedule("");
         Self { registry, ..metrics }
     }
@@ -200,6 +204,7 @@ impl Metrics {
             gauges.remove(&schedule(name));
         }
         self.backup_duration.remove(&schedule(name));
+        self.drills.forget(name);
     }
 
     /// Computes what follows from the objects that there are. Series of schedules that are gone vanish.

@@ -4,11 +4,12 @@
 //! `objects`, `transfers` and `hooks` as its parts and `volumes` as the rules for volumes; `finish` writes how it ended. What
 //! an object becomes is `trysail-cluster`'s matter.
 
-mod archive;
+pub(crate) mod archive;
 pub(crate) mod configuration;
 mod decide;
 mod finish;
 mod hooks;
+pub(crate) mod identity;
 mod objects;
 mod run;
 mod transfers;
@@ -17,7 +18,6 @@ pub(crate) mod wait;
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, ResourceExt as _,
     runtime::{Controller, controller::Action, watcher},
@@ -30,10 +30,7 @@ use trysail_api::{
     restore::{Restore, RestorePhase},
     time::Time,
 };
-use trysail_repository::{
-    seal::Identity,
-    store::{Key, ObjectStore as _, list_all},
-};
+use trysail_repository::store::{Key, ObjectStore as _, list_all};
 
 use crate::{
     Error, Result,
@@ -187,7 +184,7 @@ async fn open(
         Err(error @ Error::Record { .. }) => return Ok(Err(error.to_string())),
         Err(error) => return Err(error),
     };
-    let identity = match identity(restore, context).await? {
+    let identity = match identity::identity(restore.annotations(), context).await? {
         Ok(identity) => identity,
         Err(problem) => return Ok(Err(problem)),
     };
@@ -216,26 +213,6 @@ async fn evidence(restore: &Restore, source: &Source, place: &Place) -> Result<E
     let inventory = place.inventory(&backup).await?;
     let pinned = pinned(&source.location)?;
     Ok(Evidence::of(&backup, inventory.as_deref(), &source.location.name_any(), pinned))
-}
-
-/// The identity of the Secret that the Restore names; all of its values are identities.
-async fn identity(restore: &Restore, context: &Context) -> Result<std::result::Result<Option<Identity>, String>> {
-    let Some(name) = restore.annotations().get(own::IDENTITY_SECRET) else { return Ok(Ok(None)) };
-    let Some(secret) = context.get::<Secret>(name).await? else {
-        return Ok(Err(format!("there is no Secret {name}, which annotation {} names", own::IDENTITY_SECRET)));
-    };
-    let mut all = Identity::default();
-    for (key, value) in secret.data.unwrap_or_default() {
-        let parsed = String::from_utf8(value.0).map_err(|_| "it is not text".to_owned());
-        match parsed.and_then(|text| Identity::parse(&text).map_err(|error| error.to_string())) {
-            Ok(identity) => all = all.and(&identity),
-            Err(why) => return Ok(Err(format!("key {key} of Secret {name} holds no identity: {why}"))),
-        }
-    }
-    if all.is_empty() {
-        return Ok(Err(format!("Secret {name} holds no identity")));
-    }
-    Ok(Ok(Some(all)))
 }
 
 /// Removes the files of a Restore that is being deleted, and then what keeps it.

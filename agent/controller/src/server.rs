@@ -16,7 +16,7 @@ use trysail_api::{
 use crate::{
     Error, Result, backup,
     context::Context,
-    deletion, download_request, expiry, http,
+    deletion, download_request, drill, expiry, http,
     leader::Election,
     location,
     metrics::Metrics,
@@ -106,6 +106,7 @@ async fn act(context: &Arc<Context>) {
         expiry::run(own()),
         deletion::run(own()),
         care::run(own()),
+        drill::run(own()),
         download_request::run(own()),
         server_status_request::run(own()),
         count(own()),

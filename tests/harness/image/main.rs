@@ -12,7 +12,7 @@ const REFERENCE: &str = concat!("localhost/trysail:", env!("CARGO_PKG_VERSION"))
 
 fn main() -> Result<()> {
     let file = std::env::args_os().nth(1).map(PathBuf::from).context("usage: image FILE")?;
-    let image = image::of_trysail(REFERENCE, built::static_trysail()?)?;
+    let image = image::of_trysail(REFERENCE, built::trysail()?)?;
     fs::write(&file, &image.archive).with_context(|| format!("write {}", file.display()))?;
     println!("{} {REFERENCE}@{}", file.display(), image.digest);
     Ok(())

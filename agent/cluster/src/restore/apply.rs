@@ -173,7 +173,12 @@ impl Applier {
         let fails = |source: kube::Error| Error::Make { item: item.clone(), source: Box::new(source) };
         let until = Instant::now() + patience;
         loop {
-            match self.get(&kind, &item).await.map_err(fails)? {
+            let found = match self.get(&kind, &item).await {
+                // Rights of a ServiceAccount may end at its own namespaces; what goes into one that is not there says so.
+                Err(kube::Error::Api(status)) if status.code == 403 => return Ok(None),
+                other => other.map_err(fails)?,
+            };
+            match found {
                 Some(found) if is_ending(&found) => {
                     if Instant::now() >= until {
                         return Err(Error::Terminating { item, seconds: patience.as_secs() });

@@ -44,6 +44,11 @@ pub(crate) fn backup_inventory(backup: &str) -> String {
     format!("{BACKUPS}{backup}/{backup}-trysail.json")
 }
 
+/// What the last drill of a backup came to.
+pub(crate) fn drill_verdict(backup: &str) -> String {
+    format!("{BACKUPS}{backup}/{backup}-trysail-drill.json")
+}
+
 /// The file that a DownloadRequest asks for; `name` is that of the backup or restore.
 pub(crate) fn download(kind: DownloadTargetKind, name: &str) -> String {
     use DownloadTargetKind as Kind;

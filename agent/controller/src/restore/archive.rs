@@ -26,7 +26,7 @@ const HEAD: u64 = 64;
 
 /// An archive that can be read from its beginning, again and again.
 #[derive(Debug)]
-pub(super) struct Archive {
+pub(crate) struct Archive {
     place: Place,
     key: Key,
     size: u64,
@@ -37,7 +37,7 @@ pub(super) struct Archive {
 
 /// Whether an archive can be opened, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seal {
+pub(crate) enum Seal {
     /// By anybody.
     Open,
     /// With an identity.
@@ -49,7 +49,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error::Record`] where its size is not what is expected, and those of the store.
-    pub(super) async fn find(place: Place, backup: &str, expected: Option<Expected>) -> Result<Option<Self>> {
+    pub(crate) async fn find(place: Place, backup: &str, expected: Option<Expected>) -> Result<Option<Self>> {
         let name = layout::download(DownloadTargetKind::BackupContents, backup);
         let Some(key) = layout::key(&name) else { return Ok(None) };
         let page = place.store.list(&name, None).await.map_err(|error| place.error(error))?;
@@ -70,7 +70,7 @@ impl Archive {
     }
 
     /// Looks at its first bytes.
-    pub(super) async fn seal(&self) -> Result<Seal> {
+    pub(crate) async fn seal(&self) -> Result<Seal> {
         if self.size == 0 {
             return Ok(Seal::Open);
         }
@@ -83,7 +83,7 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error::Record`] where it is not what is expected, and those of the store.
-    pub(super) async fn prepared(mut self, seal: Seal) -> Result<Self> {
+    pub(crate) async fn prepared(mut self, seal: Seal) -> Result<Self> {
         if self.size > WINDOW && seal == Seal::Open {
             return Ok(self);
         }
@@ -99,7 +99,7 @@ impl Archive {
     ///
     /// # Errors
     /// The identity is not one of its recipients, or it is damaged.
-    pub(super) fn opened(mut self, identity: &Identity) -> Result<Self, seal::Error> {
+    pub(crate) fn opened(mut self, identity: &Identity) -> Result<Self, seal::Error> {
         self.held = self.held.map(|held| seal::decrypt(&held, identity)).transpose()?;
         Ok(self)
     }
@@ -108,7 +108,7 @@ impl Archive {
     ///
     /// # Errors
     /// It is not what is expected; then what was read is worth nothing.
-    pub(super) fn pass<T>(&self, runtime: &Handle, read: impl FnOnce(&mut dyn Read) -> T) -> Result<T> {
+    pub(crate) fn pass<T>(&self, runtime: &Handle, read: impl FnOnce(&mut dyn Read) -> T) -> Result<T> {
         if let Some(held) = &self.held {
             return Ok(read(&mut Cursor::new(held.clone())));
         }
