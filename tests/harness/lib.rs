@@ -1,6 +1,7 @@
 //! What the tests of more than one room share: foreign programs and whole clusters, built and run. No promises are tested here.
 
 pub mod api_server;
+pub mod application;
 pub mod built;
 pub mod cluster;
 pub mod control_plane;
