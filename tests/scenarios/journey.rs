@@ -5,11 +5,13 @@
 use std::{process::Command, sync::OnceLock};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use serde_json::{Value, json};
 use trysail_tests::{
     application::{self, back_up, described, kept, volumes},
     built,
     cluster::Cluster,
     deployment::{BUCKET, Deployment},
+    image::BUSYBOX,
     minio::{ACCESS_KEY, SECRET_KEY},
     tools::Tool,
 };
@@ -63,6 +65,57 @@ fn lost_and_restored(test: &str, tool: Tool, name: &str) -> Result<()> {
         Ok((!left.contains(".velero")).then_some(()))
     })?;
     assert_eq!(described(deployment, name)?, before);
+    Ok(())
+}
+
+/// A pod that is ready when the files of a claim are there as it starts: it never looks again. It has a scratch volume too, and a
+/// part of the claim alone.
+fn reader(namespace: &str) -> Value {
+    let command = "test -e /part/file && touch /tmp/ready; exec sleep infinity";
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "namespace": namespace, "name": "reader" },
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "main", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["sh", "-c", command],
+                "volumeMounts": [
+                    { "name": "shared", "mountPath": "/part", "subPath": "dir" }, { "name": "scratch", "mountPath": "/scratch" },
+                ],
+                "readinessProbe": { "exec": { "command": ["test", "-e", "/tmp/ready"] }, "periodSeconds": 1 },
+            }],
+            "volumes": [
+                { "name": "shared", "persistentVolumeClaim": { "claimName": "data" } }, { "name": "scratch", "emptyDir": {} },
+            ],
+        },
+    })
+}
+
+#[test]
+fn pods_that_share_a_claim_all_start_with_its_files_there() -> Result<()> {
+    let Some(deployment) = deployment("pods_that_share_a_claim_all_start_with_its_files_there")? else { return Ok(()) };
+    let kubectl = deployment.cluster.kubectl();
+    let before = application::create(deployment, "shared")?;
+    kubectl.apply_object(&reader("shared"))?;
+    let ready = || kubectl.run(&["-n", "shared", "wait", "--for=condition=Ready", "pod/reader", "--timeout=120s"]);
+    ready()?;
+    back_up(deployment, Tool::Velero118, "shared", "shared")?;
+    kubectl.run(&["delete", "namespace", "shared", "--timeout=300s"])?;
+    let printed =
+        deployment.velero(Tool::Velero118, &["restore", "create", "shared", "--from-backup", "shared", "--wait"])?;
+    ensure!(deployment.object("restore", "shared")?["status"]["phase"] == "Completed", "{printed}");
+    ready().with_context(|| deployment.words())?;
+    described(deployment, "shared")?;
+    deployment.until("nothing of ours is left in the volume", |_| {
+        let left = kubectl.run(&["-n", "shared", "exec", "writer", "-c", "main", "--", "ls", "-A", "/data"])?;
+        Ok((!left.contains(".velero")).then_some(()))
+    })?;
+    assert_eq!(described(deployment, "shared")?, before);
+    let restores =
+        kubectl.get(&["podvolumerestores.velero.io", "-n", "velero", "-l", "velero.io/restore-name=shared"])?;
+    let volumes = restores["items"].as_array().into_iter().flatten().map(|one| one["spec"]["volume"].clone());
+    let mut volumes: Vec<Value> = volumes.collect();
+    volumes.sort_by_key(Value::to_string);
+    assert_eq!(volumes.len(), 1, "the claim is filled once, and what was empty needs nothing: {volumes:?}");
     Ok(())
 }
 
