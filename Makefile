@@ -2,7 +2,7 @@
 # TEST_FLAGS reaches every `cargo test`, for example TEST_FLAGS=--no-fail-fast.
 
 .DEFAULT_GOAL := help
-.PHONY: help check test test-store test-nix test-api test-cluster test-all generate manifests image cluster torture-quick torture bench release
+.PHONY: help check test test-store test-nix test-api test-cluster test-all generate manifests image cluster torture-quick torture bench bench-cluster release
 
 # Runs of the prune model for each protocol; `make test` plays 60.
 QUICK_RUNS := 500
@@ -68,6 +68,9 @@ torture: ## The same, 10,000 runs; crashes, faults, damage and the model of whol
 bench: ## Beside restic, kopia and tar | zstd | age, which it builds (needs Go); TRYSAIL_BENCH_* choose sets and rounds
 	cargo build --release --package trysail-cli
 	cargo run --release --package trysail-tests --bin bench
+
+bench-cluster: ## Beside stock Velero 1.18, which it builds, on clusters (needs what test-cluster needs); TRYSAIL_BENCH_* choose peers, rounds and scale
+	cargo run --release --package trysail-tests --bin bench-cluster
 
 image: ## The container image as target/trysail-image.tar (skopeo copy oci-archive:…), and its digest
 	@mkdir -p "$${CARGO_TARGET_DIR:-target}"

@@ -41,6 +41,10 @@ pub enum Tool {
     Velero113,
     /// The newest one.
     Velero118,
+    /// What its restored pods wait with; a part of the bench.
+    VeleroRestoreHelper,
+    /// Its plugin for S3; a part of the bench.
+    VeleroPluginForAws,
     /// Seals and opens files in Git.
     Sops,
     /// Replaces references to their values.
@@ -62,6 +66,8 @@ impl Tool {
             Self::Pause => "pause",
             Self::Velero113 => "velero-1.13",
             Self::Velero118 => "velero-1.18",
+            Self::VeleroRestoreHelper => "velero-restore-helper",
+            Self::VeleroPluginForAws => "velero-plugin-for-aws",
             Self::Sops => "sops",
             Self::Vals => "vals",
         }
@@ -72,6 +78,7 @@ impl Tool {
         match self {
             Self::AgeKeygen => "age",
             Self::LocalPathProvisioner => "kube",
+            Self::VeleroRestoreHelper => "velero-1.18",
             other => other.name(),
         }
     }
@@ -88,6 +95,8 @@ impl Tool {
             Self::Kubernetes | Self::Pause => ".",
             Self::LocalPathProvisioner => "github.com/rancher/local-path-provisioner",
             Self::Velero113 | Self::Velero118 => "github.com/vmware-tanzu/velero/cmd/velero",
+            Self::VeleroRestoreHelper => "github.com/vmware-tanzu/velero/cmd/velero-restore-helper",
+            Self::VeleroPluginForAws => "github.com/vmware-tanzu/velero-plugin-for-aws/velero-plugin-for-aws",
             Self::Sops => "github.com/getsops/sops/v3/cmd/sops",
             Self::Vals => "github.com/helmfile/vals/cmd/vals",
         }
