@@ -31,7 +31,7 @@ fn claim(namespace: &str, name: &str) -> Value {
 }
 
 /// A pod that writes into a claim once, and is ready from then on.
-fn writer(namespace: &str, name: &str, claim: &str) -> Value {
+pub fn writer(namespace: &str, name: &str, claim: &str) -> Value {
     let command = format!("test -e /data/dir || {{ {WRITE}; }}; touch /tmp/ready; exec sleep infinity");
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": { "namespace": namespace, "name": name, "labels": { "app": name } },

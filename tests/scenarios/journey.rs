@@ -120,6 +120,28 @@ fn pods_that_share_a_claim_all_start_with_its_files_there() -> Result<()> {
 }
 
 #[test]
+fn a_claim_that_no_pod_mounts_is_saved_through_a_pod_that_holds_it_and_goes_again() -> Result<()> {
+    let test = "a_claim_that_no_pod_mounts_is_saved_through_a_pod_that_holds_it_and_goes_again";
+    let Some(deployment) = deployment(test)? else { return Ok(()) };
+    let kubectl = deployment.cluster.kubectl();
+    let before = application::create(deployment, "idle")?;
+    kubectl.run(&["-n", "idle", "delete", "pod", "writer"])?;
+    back_up(deployment, Tool::Velero118, "idle", "idle")?;
+    let saved = volumes(deployment, "idle")?;
+    let owner = &saved[0]["spec"]["pod"];
+    assert_eq!((saved.len(), &owner["kind"], &owner["name"]), (1, &json!("PersistentVolumeClaim"), &json!("data")));
+    deployment.until("the pod that held the claim is gone", |_| {
+        Ok(kubectl.run(&["-n", "idle", "get", "pods", "-o", "name"])?.is_empty().then_some(()))
+    })?;
+    let bytes = saved[0]["status"]["progress"]["totalBytes"].as_i64().unwrap_or_default();
+    assert!(bytes > 3_000_000, "all of its files were read: {saved:?}");
+    // It was held read-only.
+    kubectl.apply_object(&application::writer("idle", "writer", "data"))?;
+    assert_eq!(described(deployment, "idle")?, before);
+    Ok(())
+}
+
+#[test]
 fn the_data_of_a_volume_lies_in_the_bucket_and_can_be_restored_without_the_cluster() -> Result<()> {
     let test = "the_data_of_a_volume_lies_in_the_bucket_and_can_be_restored_without_the_cluster";
     let Some(deployment) = deployment(test)? else { return Ok(()) };

@@ -128,6 +128,8 @@ pub mod own {
     pub const TASK_KEYS: &str = "trysail.io/task-keys";
     /// On `PodVolumeBackups`: what could not be saved file by file, as JSON.
     pub const PROBLEMS: &str = "trysail.io/problems";
+    /// A label of pods that hold a claim: the UID of the Backup for which they do.
+    pub const HOLDS_FOR: &str = "trysail.io/holds-for";
     /// On the Lease of a node agent: for whom its task keys are encrypted.
     pub const RECIPIENT: &str = "trysail.io/recipient";
 }

@@ -71,11 +71,14 @@ pub enum Source {
         /// Its node.
         node: String,
     },
-    /// By the claim itself, which no running pod mounts.
+    /// By the claim itself, which no running pod mounts: its files lie at a path that node agents read.
     Claim {
         /// The node that the volume can be reached from, where there is only one.
         node: Option<String>,
     },
+    /// Through a pod that is made for that: no running pod mounts the claim, and nobody knows where its files lie until a kubelet
+    /// mounts it.
+    Held,
 }
 
 /// One volume to read.
@@ -349,11 +352,15 @@ impl Selection<'_> {
             return Err(Reason::Block);
         }
         let path = volume.and_then(|volume| volume.host_path.as_ref());
-        let is_below = |path: &String| self.settings.host_paths.iter().any(|base| Path::new(path).starts_with(base));
-        match path.filter(|path| !is_below(path)) {
+        match path.filter(|path| !self.is_readable(path)) {
             Some(path) => Err(Reason::HostPath(path.clone())),
             None => Ok(volume),
         }
+    }
+
+    /// Whether node agents read what lies at a path of a node.
+    fn is_readable(&self, path: &str) -> bool {
+        self.settings.host_paths.iter().any(|base| Path::new(path).starts_with(base))
     }
 
     fn decide(&mut self, key: Option<(String, String)>, fate: Fate) {
@@ -375,10 +382,11 @@ impl Selection<'_> {
         let (namespace, name) = key.clone();
         match found {
             Ok(volume) => {
-                let node = volume.and_then(|volume| volume.node.clone());
+                let readable = volume.filter(|volume| volume.path().is_some_and(|path| self.is_readable(path)));
+                let source = readable.map_or(Source::Held, |volume| Source::Claim { node: volume.node.clone() });
                 self.selected.tasks.push(VolumeTask {
                     namespace,
-                    source: Source::Claim { node },
+                    source,
                     volume: name.clone(),
                     claim: Some((name, claim.uid.clone())),
                     exclude: claim.exclude.iter().cloned().collect(),

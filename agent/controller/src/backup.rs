@@ -5,6 +5,7 @@
 
 mod begin;
 mod gather;
+mod holder;
 mod owed;
 mod prepare;
 mod queue;

@@ -254,6 +254,11 @@ pub(crate) fn volume_name(claim: Option<&str>, pod: &str, volume: &str) -> Resul
     if name.escaped().len() <= VOLUME_LENGTH { Ok(name) } else { Err(NotAVolumeName(name.plain().to_owned())) }
 }
 
+/// The pod that mounts a claim for a backup where no other pod does, in the claim's namespace.
+pub(crate) fn holder_name(claim: &str) -> String {
+    names::label_value(&format!("trysail-holder-{claim}")).replace('.', "-")
+}
+
 /// The volume of a repository that a PodVolumeBackup writes.
 ///
 /// # Errors

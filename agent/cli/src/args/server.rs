@@ -105,6 +105,9 @@ pub(crate) enum NodeAgent {
     Server(Box<NodeServer>),
     /// Fill the volume of one restored pod: what the server's Jobs run.
     Restore(Box<NodeRestore>),
+    /// Do nothing until told to end: what pods run that hold a claim for a backup.
+    #[command(hide = true)]
+    Hold,
 }
 
 /// What a Job of a restore is told.

@@ -31,6 +31,12 @@ pub(crate) async fn restore(restore: NodeRestore) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Keeps a pod running, and with it the mount of its claim.
+pub(crate) async fn hold() -> Result<Outcome> {
+    end()?.await;
+    Ok(Outcome::Done)
+}
+
 fn settings(agent: NodeServer, env: impl Fn(&str) -> Option<String>) -> Result<Settings> {
     let metrics_address = address(&agent.metrics_address)?;
     Ok(Settings {

@@ -63,9 +63,17 @@ pub(super) struct Claim {
 #[derive(Debug, Clone)]
 pub(super) struct Volume {
     pub(super) host_path: Option<String>,
+    pub(super) local_path: Option<String>,
     pub(super) node: Option<String>,
     pub(super) is_block: bool,
     pub(super) properties: Properties,
+}
+
+impl Volume {
+    /// The directory of a node that it is.
+    pub(super) fn path(&self) -> Option<&str> {
+        self.host_path.as_deref().or(self.local_path.as_deref())
+    }
 }
 
 impl Seen {
@@ -137,6 +145,7 @@ fn claim(object: &Value) -> Claim {
 fn volume(spec: &Value) -> Volume {
     Volume {
         host_path: spec["hostPath"]["path"].as_str().map(str::to_owned),
+        local_path: spec["local"]["path"].as_str().map(str::to_owned),
         node: node_of(spec),
         is_block: text(&spec["volumeMode"]) == "Block",
         properties: Properties::of_volume(spec),

@@ -57,6 +57,7 @@ fn told(items: &[Item], settings: &Settings) -> Vec<String> {
     let selected = chosen(items, settings);
     let tasks = selected.tasks.iter().map(|task| match &task.source {
         Source::Pod { name, .. } => format!("{name}:{}", task.volume),
+        Source::Held => format!("held:{}", task.volume),
         Source::Claim { node } => format!("claim:{}@{}", task.volume, node.as_deref().unwrap_or("any")),
     });
     let mark = |skipped: &Skipped| if skipped.reason.is_warning() { "! " } else { "" };

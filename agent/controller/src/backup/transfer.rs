@@ -37,7 +37,7 @@ pub(super) struct Means<'a> {
 pub(super) fn name_of(task: &VolumeTask) -> String {
     match &task.source {
         Source::Pod { name, .. } => format!("volume {} of pod {}/{name}", task.volume, task.namespace),
-        Source::Claim { .. } => format!("claim {}/{}", task.namespace, task.volume),
+        Source::Claim { .. } | Source::Held => format!("claim {}/{}", task.namespace, task.volume),
     }
 }
 
@@ -73,7 +73,7 @@ pub(super) fn transfer(backup: &Backup, task: &VolumeTask, means: Means<'_>) -> 
             tags.extend(text(&[("pod", name), ("pod-uid", uid)]));
             reference("Pod", &task.namespace, name, Some(uid))
         }
-        Source::Claim { .. } => reference(repository::CLAIM, &task.namespace, volume, None),
+        Source::Claim { .. } | Source::Held => reference(repository::CLAIM, &task.namespace, volume, None),
     };
     if let Some((claim, uid)) = &task.claim {
         labels.insert(label::PVC_UID.to_owned(), uid.clone());

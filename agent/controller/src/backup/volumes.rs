@@ -8,7 +8,7 @@ use std::{
     pin::pin,
 };
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, future::join_all, stream};
 use kube::{
     Api, ResourceExt as _,
     api::PostParams,
@@ -36,6 +36,7 @@ use trysail_cluster::{
 
 use super::{
     gather::HookedPod,
+    holder,
     owed::Owed,
     transfer::{Means, has_ended, judge, name_of, transfer},
 };
@@ -94,7 +95,7 @@ fn grouped(tasks: Vec<VolumeTask>, hooked: Vec<HookedPod>) -> (Vec<(HookedPod, V
     for task in tasks {
         let found = match &task.source {
             Source::Pod { name, .. } => at.get(&(task.namespace.clone(), name.clone())),
-            Source::Claim { .. } => None,
+            Source::Claim { .. } | Source::Held => None,
         };
         match found.and_then(|at| groups.get_mut(*at)) {
             Some((_, tasks)) => tasks.push(task),
@@ -121,8 +122,9 @@ impl Volumes<'_> {
                 done.hooks.hooks_failed += hooks.hooks_failed;
                 done.pods.extend(pod);
             }
+            let (held, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|task| task.source == Source::Held);
             let names = self.start(&others).await;
-            self.wait(names, receiver.clone()).await;
+            tokio::join!(self.wait(names, receiver.clone()), self.held(&held, &receiver));
         };
         tokio::select! {
             () = work => {}
@@ -161,6 +163,23 @@ impl Volumes<'_> {
         (status, (!first.is_stopped).then_some(pod))
     }
 
+    /// Claims that no pod mounts: some at a time get a pod that does, until they are read.
+    async fn held(&self, tasks: &[VolumeTask], transfers: &watch::Receiver<Transfers>) {
+        for some in tasks.chunks(holder::AT_ONCE) {
+            let mut names = BTreeSet::new();
+            let holders = some.iter().map(|task| holder::hold(self.context, self.backup, task));
+            for (task, held) in some.iter().zip(join_all(holders).await) {
+                let started = match held {
+                    Ok(node) => self.start_on(task, node).await,
+                    Err(why) => Err(Unstarted::Unreachable(why)),
+                };
+                names.extend(self.told(task, started, &mut BTreeSet::new()));
+            }
+            self.wait(names, transfers.clone()).await;
+            holder::release(self.context, self.backup).await;
+        }
+    }
+
     async fn run_hooks(&self, pod: &Item, plan: &Plan, status: &mut HookStatus) -> exec::Outcome {
         let outcome = exec::run_all(&self.context.client, pod, plan).await;
         let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
@@ -183,23 +202,31 @@ impl Volumes<'_> {
         let mut names = BTreeSet::new();
         let mut told = BTreeSet::new();
         for task in tasks {
-            match self.start_one(task).await {
-                Ok(name) => {
-                    self.log.info(&format!("Reads {}", name_of(task)), &[("podVolumeBackup", &name)]);
-                    names.insert(name);
-                }
-                Err(Unstarted::NoAgent(node)) => self.no_agent(task, &node, &mut told),
-                Err(Unstarted::Unreachable(why)) => {
-                    let message = format!("{} is not saved: {why}", name_of(task));
-                    self.log.warning(Place::Namespace(task.namespace.clone()), &message);
-                }
-                Err(Unstarted::Failed(why)) => {
-                    let message = format!("{} is not saved: {why}", name_of(task));
-                    self.log.error(Place::Namespace(task.namespace.clone()), &message);
-                }
-            }
+            let started = self.start_one(task).await;
+            names.extend(self.told(task, started, &mut told));
         }
         names
+    }
+
+    /// Puts into the log whether a volume is read; the name of its PodVolumeBackup.
+    fn told(
+        &self,
+        task: &VolumeTask,
+        started: std::result::Result<String, Unstarted>,
+        told: &mut BTreeSet<String>,
+    ) -> Option<String> {
+        let message = |why: &str| format!("{} is not saved: {why}", name_of(task));
+        let place = || Place::Namespace(task.namespace.clone());
+        match started {
+            Ok(name) => {
+                self.log.info(&format!("Reads {}", name_of(task)), &[("podVolumeBackup", &name)]);
+                return Some(name);
+            }
+            Err(Unstarted::NoAgent(node)) => self.no_agent(task, &node, told),
+            Err(Unstarted::Unreachable(why)) => self.log.warning(place(), &message(&why)),
+            Err(Unstarted::Failed(why)) => self.log.error(place(), &message(&why)),
+        }
+        None
     }
 
     /// An error for each pod, and a warning for each of its volumes: so many count in Velero too, with these words. An error for
@@ -220,11 +247,22 @@ impl Volumes<'_> {
     }
 
     async fn start_one(&self, task: &VolumeTask) -> std::result::Result<String, Unstarted> {
-        let failed = |error: Error| Unstarted::Failed(error.to_string());
         let (node, agent) = self.agent(task).await?;
+        self.ask(task, &node, &agent).await
+    }
+
+    /// The same on a node that is known.
+    async fn start_on(&self, task: &VolumeTask, node: String) -> std::result::Result<String, Unstarted> {
+        let agent = self.agent_on(&node).await?;
+        self.ask(task, &node, &agent).await
+    }
+
+    /// Makes the PodVolumeBackup of a volume, with its keys for an agent; its name.
+    async fn ask(&self, task: &VolumeTask, node: &str, agent: &Agent) -> std::result::Result<String, Unstarted> {
+        let failed = |error: Error| Unstarted::Failed(error.to_string());
         let pod = match &task.source {
             Source::Pod { name, .. } => name.as_str(),
-            Source::Claim { .. } => "",
+            Source::Claim { .. } | Source::Held => "",
         };
         let claim = task.claim.as_ref().map(|(name, _)| name.as_str());
         let volume = repository::volume_name(claim, pod, &task.volume);
@@ -241,7 +279,7 @@ impl Volumes<'_> {
         };
         let keys = opened.keys.as_ref().ok_or_else(|| Unstarted::Failed(format!("no keys of {}", opened.name)))?;
         let sealed = task_keys::seal(&keys.for_volume(&volume), &agent.recipient).map_err(failed)?;
-        let means = Means { node: &node, repository: &opened.identifier, uploader: self.uploader, task_keys: sealed };
+        let means = Means { node, repository: &opened.identifier, uploader: self.uploader, task_keys: sealed };
         let wanted = transfer(self.backup, task, means);
         drop(repositories);
         let created = self.context.api::<PodVolumeBackup>().create(&PostParams::default(), &wanted).await;
@@ -254,15 +292,21 @@ impl Volumes<'_> {
         let failed = |error: Error| Unstarted::Failed(error.to_string());
         let node = match &task.source {
             Source::Pod { node, .. } | Source::Claim { node: Some(node) } => node.clone(),
-            Source::Claim { node: None } => {
+            Source::Claim { node: None } | Source::Held => {
                 let agents = presence::agents(self.context, now()).await.map_err(failed)?;
                 let nobody = || Unstarted::Unreachable("no pod mounts it, and no node agent runs".to_owned());
                 return agents.into_iter().find(|(_, agent)| agent.is_alive).ok_or_else(nobody);
             }
         };
-        match presence::agent_on(self.context, &node, now()).await.map_err(failed)? {
-            Some(agent) if agent.is_alive => Ok((node, agent)),
-            _ => Err(Unstarted::NoAgent(node)),
+        let agent = self.agent_on(&node).await?;
+        Ok((node, agent))
+    }
+
+    async fn agent_on(&self, node: &str) -> std::result::Result<Agent, Unstarted> {
+        let found = presence::agent_on(self.context, node, now()).await;
+        match found.map_err(|error| Unstarted::Failed(error.to_string()))? {
+            Some(agent) if agent.is_alive => Ok(agent),
+            _ => Err(Unstarted::NoAgent(node.to_owned())),
         }
     }
 
@@ -367,6 +411,7 @@ pub(super) async fn cancel_all(context: &Context, backup: &Backup) -> Result<()>
     for transfer in transfers_of(context, backup).await?.iter().filter(|transfer| !has_ended(transfer)) {
         cancel(context, &transfer.name_any()).await;
     }
+    holder::release(context, backup).await;
     Ok(())
 }
 

@@ -10,7 +10,11 @@ use kube::{Api, ResourceExt as _};
 use trysail_api::{names::own, pod_volume_backup::PodVolumeBackupSpec};
 
 use super::Settings;
-use crate::{Error, Result, context::Context, repository::CLAIM};
+use crate::{
+    Error, Result,
+    context::Context,
+    repository::{CLAIM, holder_name},
+};
 
 /// The kubelet's name for what it makes itself and does not mount.
 const EMPTY_DIR: &str = "kubernetes.io~empty-dir";
@@ -21,6 +25,7 @@ const CSI: &str = "kubernetes.io~csi";
 /// What the cluster knows of a volume.
 #[derive(Debug, Default)]
 pub(super) struct Known {
+    /// The pod that mounts it; for a claim that no other pod mounts, the one that holds it.
     pod: Option<Pod>,
     claim: Option<PersistentVolumeClaim>,
     volume: Option<PersistentVolume>,
@@ -86,13 +91,12 @@ async fn gather(spec: &PodVolumeBackupSpec, context: &Context) -> Result<Known> 
     let namespace = spec.pod.namespace.as_deref().unwrap_or_default();
     let owner = spec.pod.name.as_deref().unwrap_or_default();
     let mut known = Known::default();
-    let claim = if spec.pod.kind.as_deref() == Some(CLAIM) {
-        Some(owner.to_owned())
-    } else {
-        let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
-        known.pod = pods.get_opt(owner).await.map_err(Error::kubernetes(format!("get pod {namespace}/{owner}")))?;
-        known.pod.as_ref().and_then(|pod| claim_of(pod, &spec.volume))
-    };
+    let is_claim = spec.pod.kind.as_deref() == Some(CLAIM);
+    let pod = if is_claim { holder_name(owner) } else { owner.to_owned() };
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+    known.pod = pods.get_opt(&pod).await.map_err(Error::kubernetes(format!("get pod {namespace}/{pod}")))?;
+    let claim =
+        if is_claim { Some(owner.to_owned()) } else { known.pod.as_ref().and_then(|pod| claim_of(pod, &spec.volume)) };
     let Some(claim) = claim else { return Ok(known) };
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), namespace);
     let what = format!("get claim {namespace}/{claim}");
@@ -120,10 +124,7 @@ fn claim_of(pod: &Pod, volume: &str) -> Option<String> {
 /// Where the volume of a transfer lies. Pure.
 fn decide(spec: &PodVolumeBackupSpec, known: &Known, host_paths: &[PathBuf]) -> Result<Place, String> {
     if spec.pod.kind.as_deref() == Some(CLAIM) {
-        return of_volume(known, host_paths)?.ok_or_else(|| {
-            "no pod mounts it, and its files lie at no path of the node that the agent may read (agent.hostPaths)"
-                .to_owned()
-        });
+        return of_claim(known, host_paths);
     }
     let pod = known.pod.as_ref().ok_or("the pod is gone")?;
     let uid = pod.uid().unwrap_or_default();
@@ -146,6 +147,21 @@ fn decide(spec: &PodVolumeBackupSpec, known: &Known, host_paths: &[PathBuf]) -> 
         return Err("it is a raw block device, which has no files".to_owned());
     }
     Ok(Place::OfPod { uid, name })
+}
+
+/// Where the volume of a claim lies that no pod of an application mounts.
+fn of_claim(known: &Known, host_paths: &[PathBuf]) -> Result<Place, String> {
+    let by_path = of_volume(known, host_paths);
+    if let Ok(Some(place)) = by_path {
+        return Ok(place);
+    }
+    let name = known.volume.as_ref().map(PersistentVolume::name_any);
+    if let (Some(uid), Some(name)) = (known.pod.as_ref().and_then(Pod::uid), name) {
+        return Ok(Place::OfPod { uid, name });
+    }
+    by_path?;
+    Err("no pod mounts it, and its files lie at no path of the node that the agent may read (agent.hostPaths)"
+        .to_owned())
 }
 
 /// The path of the node that a PersistentVolume says, if the agent may read it.
