@@ -2,11 +2,19 @@
 # TEST_FLAGS reaches every `cargo test`, for example TEST_FLAGS=--no-fail-fast.
 
 .DEFAULT_GOAL := help
-.PHONY: help check test test-store test-nix test-api test-cluster test-all generate manifests image cluster torture-quick torture bench bench-cluster release
+.PHONY: help check test test-store test-nix test-api test-cluster test-all generate manifests image cluster torture-quick torture fuzz bench bench-cluster release
 
 # Runs of the prune model for each protocol; `make test` plays 60.
 QUICK_RUNS := 500
 TORTURE_RUNS := 10000
+
+# How long `make fuzz` feeds each parser, and what makes the compiler count what is reached.
+FUZZ_SECONDS := 60
+COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+  -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing
+
+# This machine, as the compiler names it.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 # Nodes of `make cluster`.
 NODES := 1
@@ -64,6 +72,15 @@ torture: ## The same, 10,000 runs; crashes, faults, damage and the model of whol
 	TRYSAIL_TORTURE_RUNS=$(TORTURE_RUNS) $(TEST) -p trysail-repository --lib prune::model
 	TRYSAIL_TORTURE=large $(TEST) -p trysail-repository --test check --test parsers
 	TRYSAIL_TORTURE=large $(TEST) -p trysail-volume --test crash --test faults --test model
+
+fuzz: ## Each parser for FUZZ_SECONDS with what libFuzzer makes up, or those of PARSERS alone (needs a C++ compiler)
+	RUSTFLAGS='$(COVERAGE)' cargo build --release --manifest-path tests/fuzz/Cargo.toml --target $(HOST) --target-dir target/fuzz
+	@for parser in $${PARSERS:-$$(sed -n 's/^    ("\([a-z-]*\)",.*/\1/p' tests/fuzz/src/parsers.rs)}; do \
+	  mkdir -p target/fuzz/corpus/$$parser; \
+	  TRYSAIL_FUZZ=$$parser target/fuzz/$(HOST)/release/fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=65536 \
+	    -artifact_prefix=target/fuzz/$$parser- -print_final_stats=0 -verbosity=0 target/fuzz/corpus/$$parser \
+	    && echo "ok      $$parser" || { echo "FAILED  $$parser"; exit 1; }; \
+	done
 
 bench: ## Beside restic, kopia and tar | zstd | age, which it builds (needs Go); TRYSAIL_BENCH_* choose sets and rounds
 	cargo build --release --package trysail-cli
