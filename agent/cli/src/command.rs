@@ -51,6 +51,7 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
         Command::Install(install) => runtime.block_on(definitions::install(&shared, &install)),
         Command::NodeAgent(NodeAgent::Server(agent)) => runtime.block_on(node_agent::serve(*agent)),
         Command::NodeAgent(NodeAgent::Restore(restore)) => runtime.block_on(node_agent::restore(*restore)),
+        Command::NodeAgent(NodeAgent::Hold) => runtime.block_on(std::future::pending()),
         Command::Server(server) => runtime.block_on(server::serve(*server)),
         Command::Secrets(Secrets::Seal { input, target, config }) => {
             secrets::seal(&shared, &input, target.as_deref(), config.as_deref())

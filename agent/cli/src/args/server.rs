@@ -105,6 +105,8 @@ pub(crate) enum NodeAgent {
     Server(Box<NodeServer>),
     /// Fill the volume of one restored pod: what the server's Jobs run.
     Restore(Box<NodeRestore>),
+    /// Do nothing, so that a claim stays mounted: what the pod runs that holds a claim while it is filled.
+    Hold,
 }
 
 /// What a Job of a restore is told.

@@ -10,7 +10,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 use trysail_api::{
-    names::label, pod_volume_restore::PodVolumeRestore, reference::ObjectReference, restore::Restore,
+    names::{finalizer, label, own},
+    pod_volume_restore::PodVolumeRestore,
+    reference::ObjectReference,
+    restore::Restore,
     transfer::TransferPhase,
 };
 use trysail_cluster::problem::Place;
@@ -20,7 +23,7 @@ use super::{
     run::Run,
     volumes::{Wanted, transfer},
 };
-use crate::{Error, Result, patch};
+use crate::{Error, Result, patch, repository::CLAIM};
 
 /// Pause between looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -120,9 +123,17 @@ impl<'a> Transfers<'a> {
             let status = one.status.clone().unwrap_or_default();
             let pod = &one.spec.pod;
             let place = || Place::of(pod.namespace.as_deref());
-            let what = format!("volume {} of pod {}", one.spec.volume, pod.name.as_deref().unwrap_or_default());
+            let (volume, name) = (&one.spec.volume, pod.name.as_deref().unwrap_or_default());
+            let what = match pod.kind.as_deref() {
+                Some(CLAIM) => format!("PersistentVolumeClaim {}/{name}", pod.namespace.as_deref().unwrap_or_default()),
+                _ => format!("volume {volume} of pod {name}"),
+            };
             match status.phase {
-                Some(TransferPhase::Completed) => {}
+                Some(TransferPhase::Completed) => {
+                    for remark in remarks(one) {
+                        self.run.log.warning(place(), &format!("{what}: {remark}"));
+                    }
+                }
                 Some(TransferPhase::Failed | TransferPhase::Canceled) => {
                     let why = status.message.unwrap_or_default();
                     self.run.log.error(place(), &format!("pod volume restore failed: {what}: {why}"));
@@ -142,10 +153,50 @@ impl<'a> Transfers<'a> {
     }
 }
 
+/// Whether it has ended, and nothing of ours is left of it.
 fn has_ended(one: &PodVolumeRestore) -> bool {
-    one.status.as_ref().and_then(|status| status.phase).is_some_and(TransferPhase::is_terminal)
+    let is_held = one.finalizers().iter().any(|name| name == finalizer::POD_VOLUME);
+    !is_held && one.status.as_ref().and_then(|status| status.phase).is_some_and(TransferPhase::is_terminal)
+}
+
+/// What of a volume is not as it was, although it is whole: the process that filled it has noted that.
+fn remarks(one: &PodVolumeRestore) -> Vec<String> {
+    let Some(text) = one.annotations().get(own::PROBLEMS) else { return Vec::new() };
+    let noted: Value = match serde_json::from_str(text) {
+        Ok(noted) => noted,
+        Err(error) => return vec![format!("what is noted of its files cannot be read: {error}")],
+    };
+    let named = noted["errors"].as_array().into_iter().flatten();
+    let mut remarks: Vec<String> = named.filter_map(|one| one.as_str().map(str::to_owned)).collect();
+    let count = noted["errorCount"].as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
+    let more = count.saturating_sub(remarks.len());
+    if more > 0 {
+        remarks.push(format!("{more} more remarks of this kind"));
+    }
+    remarks
 }
 
 async fn list(run: &Run<'_>) -> Result<Vec<PodVolumeRestore>> {
     run.context.list(&format!("{}={}", label::RESTORE_UID, run.uid())).await
+}
+
+#[cfg(test)]
+mod tests {
+    use trysail_api::pod_volume_restore::PodVolumeRestoreSpec;
+
+    use super::*;
+
+    #[test]
+    fn what_the_filling_process_has_noted_is_told() {
+        let noted = |problems: &str| {
+            let mut one = PodVolumeRestore::new("r1-x", PodVolumeRestoreSpec::default());
+            one.annotations_mut().insert(own::PROBLEMS.to_owned(), problems.to_owned());
+            remarks(&one)
+        };
+        let two = noted(r#"{"errors":["a: owner: not permitted"],"errorCount":3,"unstable":[]}"#);
+        assert_eq!(two, ["a: owner: not permitted", "2 more remarks of this kind"]);
+        let torn = noted("{");
+        assert!(torn.len() == 1 && torn[0].starts_with("what is noted of its files cannot be read: "), "{torn:?}");
+        assert_eq!(remarks(&PodVolumeRestore::new("r1-x", PodVolumeRestoreSpec::default())), Vec::<String>::new());
+    }
 }
