@@ -51,9 +51,17 @@ impl Program {
         self.signal(Signal::CONT)
     }
 
+    /// A program in another namespace of processes is a child of what started it there, and that one is not to be stopped: it would
+    /// not see the child's end.
     fn signal(&self, signal: Signal) -> Result<()> {
-        let id = Pid::from_child(&self.process);
-        kill_process(id, signal).with_context(|| format!("signal {}", self.name))
+        let own = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?));
+        let mut targets: Vec<Pid> = children.collect();
+        if targets.is_empty() {
+            targets.push(Pid::from_child(&self.process));
+        }
+        targets.into_iter().try_for_each(|id| kill_process(id, signal)).with_context(|| format!("signal {}", self.name))
     }
 
     /// An error with the end of its log if it runs no more.

@@ -65,7 +65,14 @@ impl Context {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let api = self.api::<DeserializeGuard<K>>();
+        self.list_in(self.api::<DeserializeGuard<K>>(), labels).await
+    }
+
+    /// The same of the objects that an `Api` is about.
+    pub(crate) async fn list_in<K>(&self, api: Api<DeserializeGuard<K>>, labels: &str) -> Result<Vec<K>>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
         let mut parameters = ListParams::default().labels(labels).limit(PAGE);
         let mut found = Vec::new();
         loop {

@@ -13,6 +13,7 @@ mod drill;
 mod drive;
 mod error;
 mod expiry;
+mod holder;
 mod http;
 pub mod install;
 mod inventory;

@@ -1,11 +1,12 @@
 //! Restores what a Backup holds: validated, planned, made in order, volumes filled, hooks run, everything told in the bucket.
 //!
 //! `decide` says what is to be done and what is wrong with a spec; `run` is one Restore from its start to its end, with
-//! `objects`, `transfers` and `hooks` as its parts and `volumes` as the rules for volumes; `finish` writes how it ended. What
-//! an object becomes is `trysail-cluster`'s matter.
+//! `objects`, `transfers` and `hooks` as its parts and `volumes` as the rules for volumes; `data_only` is one that leaves objects
+//! alone, as `wish` reads from its annotations; `finish` writes how it ended. What an object becomes is `trysail-cluster`'s matter.
 
 pub(crate) mod archive;
 pub(crate) mod configuration;
+mod data_only;
 mod decide;
 mod finish;
 mod hooks;
@@ -15,6 +16,7 @@ mod run;
 mod transfers;
 mod volumes;
 pub(crate) mod wait;
+pub(crate) mod wish;
 
 use std::sync::Arc;
 

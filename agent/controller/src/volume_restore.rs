@@ -1,11 +1,14 @@
 //! The kind PodVolumeRestore: when the pod that waits for its volume is on a node, a Job there fills the volume.
 //!
 //! The server makes the Job and watches over it; what the Job does is `node::volume_restore`. `directory` says where the volume
-//! lies on its node, `job` what the Job is, `frame` what both take from the installation.
+//! lies on its node, `job` what the Job is, `frame` what both take from the installation. Where a claim is named in the place of a pod,
+//! `claim` says what is done, and `writers` are the pods that must not write meanwhile.
 
+mod claim;
 pub(crate) mod directory;
 mod frame;
 mod job;
+pub(crate) mod writers;
 
 use std::{sync::Arc, time::Duration};
 
@@ -54,6 +57,9 @@ pub(crate) async fn run(context: Arc<Context>) {
 }
 
 async fn reconcile(transfer: Arc<PodVolumeRestore>, context: Arc<Context>) -> Result<Action> {
+    if claim::is_one(&transfer) {
+        return claim::reconcile(&transfer, &context).await;
+    }
     if has_ended(&transfer) {
         return Ok(Action::await_change());
     }
@@ -63,7 +69,7 @@ async fn reconcile(transfer: Arc<PodVolumeRestore>, context: Arc<Context>) -> Re
     match decide(&transfer, pod.as_ref(), job.as_ref()) {
         Step::Nothing => return Ok(Action::await_change()),
         Step::Look => {}
-        Step::Start => Box::pin(start(&transfer, pod, &context)).await?,
+        Step::Start => Box::pin(start(&transfer, pod, &transfer.spec.volume, &context)).await?,
         Step::End(phase, message) => end(&context, &name, phase, &message).await?,
     }
     Ok(Action::requeue(LOOK))
@@ -112,12 +118,12 @@ async fn pod(transfer: &PodVolumeRestore, context: &Context) -> Result<Option<Po
     Ok(found.filter(|pod| reference.uid.is_none() || pod.uid() == reference.uid))
 }
 
-/// Makes the Job, or says why there is none.
-async fn start(transfer: &PodVolumeRestore, pod: Option<Pod>, context: &Context) -> Result<()> {
+/// Makes the Job for a volume of a pod, or says why there is none.
+async fn start(transfer: &PodVolumeRestore, pod: Option<Pod>, volume: &str, context: &Context) -> Result<()> {
     let name = transfer.name_any();
     let node = pod.as_ref().and_then(|pod| pod.spec.as_ref()?.node_name.clone()).unwrap_or_default();
-    let known = known(transfer, pod, context).await?;
-    let found = directory::find(&known, &transfer.spec.volume, &frame::pods(context).await?);
+    let known = known(transfer, pod, volume, context).await?;
+    let found = directory::find(&known, volume, &frame::pods(context).await?);
     let directory = match found {
         Ok(directory) => directory,
         Err(reason) => return end(context, &name, TransferPhase::Failed, &reason).await,
@@ -131,8 +137,8 @@ async fn start(transfer: &PodVolumeRestore, pod: Option<Pod>, context: &Context)
 }
 
 /// What the cluster says of the volume.
-async fn known(transfer: &PodVolumeRestore, pod: Option<Pod>, context: &Context) -> Result<Known> {
-    let claim = pod.as_ref().and_then(|pod| claim_of(pod, &transfer.spec.volume));
+async fn known(transfer: &PodVolumeRestore, pod: Option<Pod>, volume: &str, context: &Context) -> Result<Known> {
+    let claim = pod.as_ref().and_then(|pod| claim_of(pod, volume));
     let namespace = transfer.spec.pod.namespace.clone().unwrap_or_default();
     let claim = match claim {
         Some(name) => {

@@ -4,13 +4,15 @@ pub mod meta;
 pub mod packs;
 pub mod rows;
 
+use std::cmp::Ordering;
+
 use crate::{
     commit::Commit,
     error::Result,
     layout::SnapshotId,
     repository::Repository,
     seal::Identity,
-    table::{BlockRef, Extent, MetaRef, StoredRow},
+    table::{BlockRef, Extent, MetaRef, StoredRow, order},
 };
 use meta::MetaReader;
 
@@ -39,6 +41,13 @@ impl Snapshot {
     /// The blocks of its table, in order.
     pub fn blocks(&self) -> &[BlockRef] {
         &self.blocks
+    }
+
+    /// The row of one path below the volume's root, if the snapshot has it.
+    pub async fn find(&mut self, path: &[u8]) -> Result<Option<StoredRow>> {
+        let at = self.blocks.partition_point(|block| order::compare(&block.first, path) != Ordering::Greater);
+        let Some(block) = at.checked_sub(1).and_then(|at| self.blocks.get(at)).cloned() else { return Ok(None) };
+        Ok(self.rows(&block).await?.into_iter().find(|stored| stored.row.path == path))
     }
 
     /// The rows of one block.

@@ -105,7 +105,7 @@ pub(crate) enum NodeAgent {
     Server(Box<NodeServer>),
     /// Fill the volume of one restored pod: what the server's Jobs run.
     Restore(Box<NodeRestore>),
-    /// Do nothing until told to end: what pods run that hold a claim for a backup.
+    /// Do nothing until told to end: what pods run that hold a claim while it is read or filled.
     #[command(hide = true)]
     Hold,
 }

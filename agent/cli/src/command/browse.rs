@@ -194,10 +194,7 @@ fn print_entry(row: &Row) -> Result<()> {
 
 /// Finds a row and all its extents.
 async fn find(snapshot: &mut Snapshot, path: &[u8]) -> Result<Option<Row>> {
-    let at = snapshot.blocks().partition_point(|b| order::compare(&b.first, path) != Ordering::Greater);
-    let Some(block) = at.checked_sub(1).and_then(|at| snapshot.blocks().get(at)).cloned() else { return Ok(None) };
-    let rows = snapshot.rows(&block).await?;
-    let Some(StoredRow { mut row, lists }) = rows.into_iter().find(|r| r.row.path == path) else { return Ok(None) };
+    let Some(StoredRow { mut row, lists }) = snapshot.find(path).await? else { return Ok(None) };
     for list in &lists {
         row.member.extend(snapshot.list(list).await?);
     }

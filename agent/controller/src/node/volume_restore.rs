@@ -1,8 +1,9 @@
-//! Puts the files of one snapshot into one volume of a pod that waits for them: the whole of `trysail node-agent restore`, which
-//! runs in a Job with that one directory.
+//! Puts the files of one snapshot into one volume: the whole of `trysail node-agent restore`, which runs in a Job with that one
+//! directory.
 //!
-//! The mark by which the pod goes on is written last, after everything is on the disk. When the pod has gone on, nothing of ours
-//! is left in the volume. A process that dies is followed by another one, which goes on where that was.
+//! Where a pod waits for them, the mark by which it goes on is written last, after everything is on the disk. When the pod has gone
+//! on, nothing of ours is left in the volume. A claim that is filled by itself gets no mark. A process that dies is followed by
+//! another one, which goes on where that was.
 
 use std::{
     fs, io,
@@ -27,11 +28,11 @@ use trysail_api::{
     time::Time,
     transfer::{TransferPhase, TransferProgress, UploaderType},
 };
-use trysail_repository::seal::Identity;
+use trysail_repository::{Repository, layout::SnapshotId, read::Snapshot, seal::Identity};
 use trysail_volume::{
     backup::Counters,
     restore::{self, RestoreOptions, RestoreReport},
-    target::TargetPolicy,
+    target::{Target, TargetError, TargetPolicy},
 };
 
 use crate::{
@@ -39,8 +40,11 @@ use crate::{
     context::{Context, now},
     metrics::Metrics,
     patch,
-    repository::{self, snapshot_id},
-    restore::wait::{MARKS, has_ended, waits},
+    repository::{self, CLAIM, snapshot_id},
+    restore::{
+        wait::{MARKS, has_ended, waits},
+        wish::Wish,
+    },
     server, settings,
     volume_restore::directory::{claim_of, mounts},
 };
@@ -93,23 +97,63 @@ pub async fn run(settings: &Settings) -> Result<()> {
     if phase(&transfer) == TransferPhase::Failed || phase(&transfer) == TransferPhase::Canceled {
         return Ok(());
     }
-    let mark = mark(&transfer)?;
+    let mark = if transfer.spec.pod.kind.as_deref() == Some(CLAIM) { None } else { Some(mark(&transfer)?) };
     if phase(&transfer) != TransferPhase::Completed {
-        let fields = json!({ "status": { "phase": TransferPhase::InProgress, "startTimestamp": Time::new(now()) } });
-        patch::merge::<PodVolumeRestore>(&context, &settings.name, &fields).await?;
-        let filled = match fill(&context, &transfer, settings).await {
-            Ok(filled) => {
-                set_mark(&settings.target, &mark).map(|()| filled).map_err(|error| failed(&settings.target, &error))
+        let filled = match find_room(&transfer, &settings.target) {
+            Ok(()) => {
+                let status = json!({ "phase": TransferPhase::InProgress, "startTimestamp": Time::new(now()) });
+                patch::merge::<PodVolumeRestore>(&context, &settings.name, &json!({ "status": status })).await?;
+                fill(&context, &transfer, settings).await
             }
             Err(error) => Err(error),
         };
+        let filled = match (filled, &mark) {
+            (Ok(filled), Some(mark)) => {
+                set_mark(&settings.target, mark).map(|()| filled).map_err(|error| failed(&settings.target, &error))
+            }
+            (filled, _) => filled,
+        };
         let is_filled = filled.is_ok();
-        patch::merge::<PodVolumeRestore>(&context, &settings.name, &end(filled)).await?;
+        tell_end(&context, &settings.name, end(filled)).await?;
         if !is_filled {
             return Ok(());
         }
     }
-    release(&context, &transfer, &settings.target, &mark).await
+    match mark {
+        Some(mark) => release(&context, &transfer, &settings.target, &mark).await,
+        None => Ok(()),
+    }
+}
+
+/// Writes how it ended, unless the server has ended it meanwhile: what was cancelled is not Completed after that.
+async fn tell_end(context: &Context, name: &str, mut fields: Value) -> Result<()> {
+    loop {
+        let Some(current) = context.get::<PodVolumeRestore>(name).await? else { return Ok(()) };
+        if phase(&current).is_terminal() {
+            return Ok(());
+        }
+        fields["metadata"]["resourceVersion"] = current.resource_version().into();
+        if patch::merge_if_unchanged::<PodVolumeRestore>(context, name, &fields).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// Looks whether the volume is as empty as it has to be, before the transfer is InProgress: whoever follows upon a process that died
+/// finds what that has written.
+fn find_room(transfer: &PodVolumeRestore, target: &Path) -> Result<()> {
+    remove_marks(target).map_err(|error| failed(target, &error))?;
+    Target::open(target, policy(transfer)).map(drop).map_err(|error| match error {
+        TargetError::NotEmpty { entry } if transfer.spec.pod.kind.as_deref() == Some(CLAIM) => Error::Object {
+            what: "the volume is not empty".to_owned(),
+            reason: format!(
+                "it holds {}; annotation {}: \"true\" replaces what the snapshot has too, and leaves the rest",
+                entry.escape_ascii(),
+                own::OVERWRITE
+            ),
+        },
+        other => failed(target, &other),
+    })
 }
 
 fn phase(transfer: &PodVolumeRestore) -> TransferPhase {
@@ -153,12 +197,13 @@ async fn fill(context: &Context, transfer: &PodVolumeRestore, settings: &Setting
             own::IDENTITY_SECRET
         )));
     }
+    let wish = Wish::of_settings(transfer);
+    all_there(&opened.repository, &id, &identity, &wish.paths).await?;
     let target = settings.target.clone();
-    remove_marks(&target).map_err(|error| failed(&target, &error))?;
     let counters = Arc::new(Counters::default());
     let (counted, directory, runtime) = (Arc::clone(&counters), target.clone(), Handle::current());
-    let options =
-        RestoreOptions { policy: policy(transfer), paths: Vec::new(), threads: threads(), withhold: Vec::new() };
+    let paths = wish.paths.into_iter().map(String::into_bytes).collect();
+    let options = RestoreOptions { policy: policy(transfer), paths, threads: threads(), withhold: Vec::new() };
     let work = spawn_blocking(move || {
         restore::restore(&opened.repository, &id, &identity, &directory, &options, &counted, &runtime)
     });
@@ -171,20 +216,28 @@ async fn fill(context: &Context, transfer: &PodVolumeRestore, settings: &Setting
     judge(&report, counters.read.get()).map_err(wrong)
 }
 
-/// A volume that holds other files than the snapshot's is not mixed with it unless that is asked for.
+/// A volume that holds other files than the snapshot's is not mixed with it unless that is asked for. One that a process has begun to
+/// fill was empty then. Pure.
 fn policy(transfer: &PodVolumeRestore) -> TargetPolicy {
-    let settings = transfer.spec.uploader_settings.as_ref();
-    match settings.and_then(|settings| settings.get(TARGET)).map(String::as_str) {
-        Some(ANYTHING) => TargetPolicy::Delta,
-        _ => TargetPolicy::Empty,
-    }
+    let is_begun = phase(transfer) == TransferPhase::InProgress;
+    if is_begun || Wish::of_settings(transfer).overwrite { TargetPolicy::Delta } else { TargetPolicy::Empty }
 }
 
-/// The setting of a PodVolumeRestore that says what may be in its volume; where it is absent, nothing may.
-pub(crate) const TARGET: &str = "trysail.io/target";
-
-/// Anything: entries of the snapshot replace others, and what the snapshot does not have stays.
-pub(crate) const ANYTHING: &str = "anything";
+/// Refuses paths that a snapshot does not have: a restore of them would be a success with nothing in it.
+async fn all_there(repository: &Repository, id: &SnapshotId, identity: &Identity, paths: &[String]) -> Result<()> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let wrong = |reason: String| Error::Object { what: format!("snapshot {id}"), reason };
+    let mut snapshot = Snapshot::open(repository, id, identity).await.map_err(|error| wrong(error.to_string()))?;
+    for path in paths {
+        let found = snapshot.find(path.as_bytes()).await.map_err(|error| wrong(error.to_string()))?;
+        if found.is_none() {
+            return Err(wrong(format!("it has no entry {path:?}, which annotation {} names", own::PATHS)));
+        }
+    }
+    Ok(())
+}
 
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
@@ -345,4 +398,49 @@ fn waits_for(pod: &Pod, transfer: &PodVolumeRestore, claim: Option<&str>) -> boo
 fn failed(target: &Path, reason: &dyn std::error::Error) -> Error {
     let cause = reason.source().map(|cause| format!(": {cause}")).unwrap_or_default();
     Error::Object { what: format!("target {}", target.display()), reason: format!("{reason}{cause}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transfer(phase: &str, settings: &Value) -> PodVolumeRestore {
+        serde_json::from_value(json!({
+            "apiVersion": "velero.io/v1", "kind": "PodVolumeRestore", "metadata": { "name": "r1-x" },
+            "spec": {
+                "pod": {}, "volume": "data", "snapshotID": "data/1", "backupStorageLocation": "default", "repoIdentifier": "",
+                "sourceNamespace": "app", "uploaderSettings": settings,
+            },
+            "status": { "phase": phase },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_an_empty_volume_is_filled_unless_a_process_has_begun_or_overwriting_is_asked_for() {
+        let none = json!({});
+        assert_eq!(policy(&transfer("New", &none)), TargetPolicy::Empty);
+        assert_eq!(policy(&transfer("InProgress", &none)), TargetPolicy::Delta);
+        assert_eq!(policy(&transfer("New", &json!({ "trysail.io/overwrite": "true" }))), TargetPolicy::Delta);
+    }
+
+    #[test]
+    fn marks_of_earlier_restores_do_not_make_a_volume_full_and_files_do() {
+        let target = tempfile::tempdir().unwrap();
+        set_mark(target.path(), "u0").unwrap();
+        find_room(&transfer("New", &json!({})), target.path()).unwrap();
+        fs::write(target.path().join("file"), "of another").unwrap();
+        let refused = find_room(&transfer("New", &json!({})), target.path()).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            format!("target {}: target directory is not empty: it holds file", target.path().display())
+        );
+        let mut into_claim = transfer("New", &json!({}));
+        into_claim.spec.pod.kind = Some(CLAIM.to_owned());
+        let refused = find_room(&into_claim, target.path()).unwrap_err().to_string();
+        let expected = "the volume is not empty: it holds file; annotation trysail.io/overwrite: \"true\" replaces what the snapshot \
+                        has too, and leaves the rest";
+        assert_eq!(refused, expected);
+        find_room(&transfer("InProgress", &json!({})), target.path()).unwrap();
+    }
 }

@@ -14,6 +14,8 @@ use trysail_api::{
     validate::{self, NON_RESTORABLE},
 };
 
+use super::wish;
+
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -71,6 +73,7 @@ pub(super) fn check(restore: &Restore, world: &World) -> Checked {
     let mut problems = validate::restore(&restore.spec);
     problems.extend(mapping_problems(&restore.spec));
     problems.extend(account_problem(restore));
+    problems.extend(wish::problems(restore));
     problems.extend(world.modifier_problem.clone());
     let mut spec = completed(restore.spec.clone());
     let named = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());

@@ -28,10 +28,12 @@ use trysail_cluster::{
 
 use super::{
     archive::Archive,
+    data_only,
     decide::Source,
     finish, hooks,
     objects::{self, Objects, Progress},
     transfers::Transfers,
+    wish::Wish,
 };
 use crate::{
     Result,
@@ -98,6 +100,11 @@ impl Run<'_> {
         span(&self.context.settings.backups.resource_timeout)
     }
 
+    /// Until when volumes are waited for.
+    pub(super) fn volumes_until(&self) -> Instant {
+        self.since + span(&self.context.settings.backups.volumes_timeout)
+    }
+
     /// Hooks of the spec, with the full names of kinds.
     pub(super) fn hooks(&self, catalog: &Catalog) -> Vec<RestoreHookSet> {
         let mut sets = self.spec.hooks.clone().and_then(|hooks| hooks.resources).unwrap_or_default();
@@ -154,9 +161,13 @@ impl Run<'_> {
             Some(expected) => place.proved_pod_volume_backups(&self.backup_name(), expected).await?,
             None => place.pod_volume_backups(&self.backup_name()).await?,
         };
+        // What is wrong with annotations is said before a Restore runs.
+        if let Ok(Some(wish)) = Wish::of(&self.restore) {
+            return data_only::restore(self, archive, &saved, &wish).await;
+        }
         let transfers = Transfers::of(self).await?;
         let objects = objects::restore(self, Arc::new(archive), &saved, &transfers, progress).await?;
-        let until = self.since + span(&self.context.settings.backups.volumes_timeout);
+        let until = self.volumes_until();
         self.log.info("Waiting for all pod volume restores to complete", &[]);
         let patience = self.spec.item_operation_timeout.as_ref().map_or(until, |timeout| self.since + span(timeout));
         let (moved, hooks) = tokio::join!(transfers.finish(until), hooks::run(self, &objects.hooked, patience));
@@ -208,6 +219,6 @@ pub(super) fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-fn span(span: &Span) -> Duration {
+pub(super) fn span(span: &Span) -> Duration {
     Duration::from_nanos(u64::try_from(span.nanoseconds()).unwrap_or_default())
 }

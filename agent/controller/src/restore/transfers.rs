@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use trysail_api::{
-    names::{label, own},
+    names::{finalizer, label, own},
     pod_volume_restore::PodVolumeRestore,
     reference::ObjectReference,
     restore::Restore,
@@ -23,7 +23,7 @@ use super::{
     run::Run,
     volumes::{Wanted, transfer},
 };
-use crate::{Error, Result, node::problems::Told, patch};
+use crate::{Error, Result, node::problems::Told, patch, repository::CLAIM};
 
 /// Pause between looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -132,24 +132,23 @@ impl<'a> Transfers<'a> {
         }
     }
 
-    /// What of a volume is not as it was.
-    fn tell_remarks(&self, one: &PodVolumeRestore, what: &str) {
-        let Some(text) = one.annotations().get(own::PROBLEMS) else { return };
-        let place = || Place::of(one.spec.pod.namespace.as_deref());
-        for remark in remarks(text) {
-            self.run.log.warning(place(), &format!("{what}: {remark}"));
-        }
-    }
-
     /// Source of the words: Velero `pkg/podvolume/restorer.go`.
     async fn tell(&self, all: &[PodVolumeRestore]) {
         for one in all {
             let status = one.status.clone().unwrap_or_default();
             let pod = &one.spec.pod;
             let place = || Place::of(pod.namespace.as_deref());
-            let what = format!("volume {} of pod {}", one.spec.volume, pod.name.as_deref().unwrap_or_default());
+            let (volume, name) = (&one.spec.volume, pod.name.as_deref().unwrap_or_default());
+            let what = match pod.kind.as_deref() {
+                Some(CLAIM) => format!("PersistentVolumeClaim {}/{name}", pod.namespace.as_deref().unwrap_or_default()),
+                _ => format!("volume {volume} of pod {name}"),
+            };
             match status.phase {
-                Some(TransferPhase::Completed) => self.tell_remarks(one, &what),
+                Some(TransferPhase::Completed) => {
+                    for remark in remarks(one) {
+                        self.run.log.warning(place(), &format!("{what}: {remark}"));
+                    }
+                }
                 Some(TransferPhase::Failed | TransferPhase::Canceled) => {
                     let why = status.message.unwrap_or_default();
                     self.run.log.error(place(), &format!("pod volume restore failed: {what}: {why}"));
@@ -169,24 +168,28 @@ impl<'a> Transfers<'a> {
     }
 }
 
-/// What the Job says of single files.
-fn remarks(text: &str) -> Vec<String> {
-    let Ok(told) = serde_json::from_str::<Told>(text) else {
-        return vec![format!("what its Job says of files cannot be read: {text:?}")];
-    };
-    let more = told.error_count.saturating_sub(told.errors.len() as u64);
-    let more = (more > 0).then(|| format!("{more} more entries are not as they were"));
-    told.errors.into_iter().chain(more).collect()
-}
-
 /// Whether an earlier one fills that volume: of that pod, or of another one that shares its claim.
 fn is_for(one: &PodVolumeRestore, pod: &ObjectReference, wanted: &Wanted, claim_uid: Option<&str>) -> bool {
     let fills_claim = claim_uid.is_some() && one.labels().get(label::PVC_UID).map(String::as_str) == claim_uid;
     fills_claim || (one.spec.pod.uid == pod.uid && one.spec.volume == wanted.volume)
 }
 
+/// Whether it has ended, and nothing of ours is left of it.
 fn has_ended(one: &PodVolumeRestore) -> bool {
-    one.status.as_ref().and_then(|status| status.phase).is_some_and(TransferPhase::is_terminal)
+    let is_held = one.finalizers().iter().any(|name| name == finalizer::POD_VOLUME);
+    !is_held && one.status.as_ref().and_then(|status| status.phase).is_some_and(TransferPhase::is_terminal)
+}
+
+/// What of a volume is not as it was, although it is whole: the process that filled it has noted that.
+fn remarks(one: &PodVolumeRestore) -> Vec<String> {
+    let Some(text) = one.annotations().get(own::PROBLEMS) else { return Vec::new() };
+    let told: Told = match serde_json::from_str(text) {
+        Ok(told) => told,
+        Err(error) => return vec![format!("what is noted of its files cannot be read: {error}")],
+    };
+    let more = told.error_count.saturating_sub(told.errors.len() as u64);
+    let more = (more > 0).then(|| format!("{more} more remarks of this kind"));
+    told.errors.into_iter().chain(more).collect()
 }
 
 async fn list(run: &Run<'_>) -> Result<Vec<PodVolumeRestore>> {
@@ -195,13 +198,22 @@ async fn list(run: &Run<'_>) -> Result<Vec<PodVolumeRestore>> {
 
 #[cfg(test)]
 mod tests {
+    use trysail_api::pod_volume_restore::PodVolumeRestoreSpec;
+
     use super::*;
 
     #[test]
-    fn what_a_job_says_of_files_is_told_with_what_is_not_named() {
-        let text = r#"{"errors":["a: owner: not permitted"],"errorCount":3,"unstable":[]}"#;
-        assert_eq!(remarks(text), ["a: owner: not permitted", "2 more entries are not as they were"]);
-        assert_eq!(remarks("x"), ["what its Job says of files cannot be read: \"x\""]);
+    fn what_the_filling_process_has_noted_is_told() {
+        let noted = |problems: &str| {
+            let mut one = PodVolumeRestore::new("r1-x", PodVolumeRestoreSpec::default());
+            one.annotations_mut().insert(own::PROBLEMS.to_owned(), problems.to_owned());
+            remarks(&one)
+        };
+        let two = noted(r#"{"errors":["a: owner: not permitted"],"errorCount":3,"unstable":[]}"#);
+        assert_eq!(two, ["a: owner: not permitted", "2 more remarks of this kind"]);
+        let torn = noted("{");
+        assert!(torn.len() == 1 && torn[0].starts_with("what is noted of its files cannot be read: "), "{torn:?}");
+        assert_eq!(remarks(&PodVolumeRestore::new("r1-x", PodVolumeRestoreSpec::default())), Vec::<String>::new());
     }
 
     #[test]

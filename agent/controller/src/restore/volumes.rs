@@ -130,7 +130,7 @@ fn find<'a>(
     })
 }
 
-fn claim_of(saved: &PodVolumeBackup) -> Option<(String, String)> {
+pub(super) fn claim_of(saved: &PodVolumeBackup) -> Option<(String, String)> {
     let of = &saved.spec.pod;
     let claim = match of.kind.as_deref() {
         Some(CLAIM) => of.name.clone(),
@@ -140,7 +140,7 @@ fn claim_of(saved: &PodVolumeBackup) -> Option<(String, String)> {
 }
 
 /// Whether there is anything to restore: a volume that was empty has no snapshot, nor has one that could not be saved.
-fn has_snapshot(saved: &PodVolumeBackup) -> bool {
+pub(super) fn has_snapshot(saved: &PodVolumeBackup) -> bool {
     let status = saved.status.as_ref();
     status.is_some_and(|status| {
         status.phase == Some(TransferPhase::Completed) && status.snapshot_id.as_ref().is_some_and(|id| !id.is_empty())
@@ -148,7 +148,7 @@ fn has_snapshot(saved: &PodVolumeBackup) -> bool {
 }
 
 /// Whether a snapshot is one of ours.
-fn usable(saved: &PodVolumeBackup) -> Result<(), String> {
+pub(super) fn usable(saved: &PodVolumeBackup) -> Result<(), String> {
     let id = snapshot_of(saved);
     if snapshot_id(id).is_some() {
         return Ok(());

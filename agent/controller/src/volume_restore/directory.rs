@@ -22,15 +22,23 @@ pub(super) struct Known {
 
 /// The claim that a volume of a pod stands for.
 pub(crate) fn claim_of(pod: &Pod, volume: &str) -> Option<String> {
-    let volume = volume_of(pod, volume)?;
+    claim_behind(pod, volume_of(pod, volume)?)
+}
+
+fn claim_behind(pod: &Pod, volume: &Volume) -> Option<String> {
     let generic = volume.ephemeral.as_ref().map(|_| format!("{}-{}", pod.name_any(), volume.name));
     volume.persistent_volume_claim.as_ref().map(|claim| claim.claim_name.clone()).or(generic)
 }
 
 /// Whether any volume of a pod stands for a claim.
 pub(crate) fn mounts(pod: &Pod, claim: &str) -> bool {
+    volume_of_claim(pod, claim).next().is_some()
+}
+
+/// The volumes of a pod that stand for a claim.
+pub(super) fn volume_of_claim<'p>(pod: &'p Pod, claim: &str) -> impl Iterator<Item = &'p Volume> {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes.into_iter().any(|volume| claim_of(pod, &volume.name).as_deref() == Some(claim))
+    volumes.filter(move |volume| claim_behind(pod, volume).as_deref() == Some(claim))
 }
 
 fn volume_of<'p>(pod: &'p Pod, name: &str) -> Option<&'p Volume> {
