@@ -42,7 +42,7 @@ test-nix: ## The modules, on every Nix that is found (needs Nix, jq, git, python
 	tests/nix/run
 
 test-cluster: ## Whole clusters (needs Go, root, containerd, runc, CNI plugins, nftables, busybox)
-	$(TEST) -p trysail-tests --features cluster --test cluster_nodes --test cluster_life --test journey
+	$(TEST) -p trysail-tests --features cluster --test cluster_nodes --test cluster_life --test journey --test rendered --test charts --test flux
 
 test-all: test test-store test-nix test-api test-cluster ## Every test above
 

@@ -5,12 +5,11 @@
 use std::{process::Command, sync::OnceLock};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 use trysail_tests::{
-    built,
+    application, built,
     cluster::Cluster,
     deployment::{BUCKET, Deployment},
-    image::BUSYBOX,
     minio::{ACCESS_KEY, SECRET_KEY},
     tools::Tool,
 };
@@ -23,62 +22,6 @@ fn deployment(test: &str) -> Result<Option<&'static Deployment>> {
     }
     let deployment = DEPLOYMENT.get_or_init(|| Deployment::start(1));
     deployment.as_ref().map(Some).map_err(|error| anyhow!("{error:#}"))
-}
-
-/// What the writer of a volume leaves there: every kind of file, two of them one, one of them mostly a hole.
-const WRITE: &str = "cd /data && mkdir -m 0750 dir && echo kept > dir/file && ln dir/file hard && ln -s dir/file soft \
-    && mkfifo -m 0600 pipe && chown 1000:2000 dir/file && dd if=/dev/zero of=sparse bs=1 count=1 seek=10485760 2>/dev/null \
-    && head -c 3000000 /dev/urandom > noise && touch -t 200102030405 dir && sync";
-
-/// What tells a tree from any other: kinds, modes, owners, sizes, links, times of what is older than its restore, contents.
-const DESCRIBE: &str = "cd /data && find . -path ./ready -prune -o -path ./lost+found -prune -o -print | sort | while read -r f; do \
-    stat -c '%n %F %a %u:%g %h' \"$f\"; done; stat -c %Y dir; readlink soft; stat -c %b sparse; sha256sum dir/file noise sparse hard";
-
-fn namespace(name: &str) -> Value {
-    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })
-}
-
-fn claim(namespace: &str, name: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "namespace": namespace, "name": name },
-        "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
-    })
-}
-
-/// A pod that writes into a claim once, and is ready from then on.
-fn writer(namespace: &str, name: &str, claim: &str) -> Value {
-    let command = format!("test -e /data/dir || {{ {WRITE}; }}; touch /tmp/ready; exec sleep infinity");
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "namespace": namespace, "name": name, "labels": { "app": name } },
-        "spec": {
-            "terminationGracePeriodSeconds": 1,
-            "containers": [{
-                "name": "main", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["sh", "-c", command],
-                "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
-                "readinessProbe": { "exec": { "command": ["test", "-e", "/tmp/ready"] }, "periodSeconds": 1 },
-            }],
-            "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": claim } }],
-        },
-    })
-}
-
-/// A namespace with a pod and its volume; what the volume holds.
-fn application(deployment: &Deployment, name: &str) -> Result<String> {
-    let kubectl = deployment.cluster.kubectl();
-    for object in [namespace(name), claim(name, "data"), writer(name, "writer", "data")] {
-        kubectl.apply_object(&object)?;
-    }
-    described(deployment, name)
-}
-
-fn described(deployment: &Deployment, namespace: &str) -> Result<String> {
-    let kubectl = deployment.cluster.kubectl();
-    let waited = kubectl.run(&["-n", namespace, "wait", "--for=condition=Ready", "pod/writer", "--timeout=300s"]);
-    waited.with_context(|| {
-        let pod = kubectl.run(&["-n", namespace, "describe", "pod", "writer"]).unwrap_or_default();
-        format!("{pod}\n{}", deployment.words())
-    })?;
-    kubectl.run(&["-n", namespace, "exec", "writer", "-c", "main", "--", "sh", "-c", DESCRIBE])
 }
 
 /// Makes a backup of a namespace and waits for its end; the object.
@@ -122,10 +65,9 @@ fn a_namespace_that_was_lost_comes_back_with_its_volume_by_the_command_line_of_1
 
 fn lost_and_restored(test: &str, tool: Tool, name: &str) -> Result<()> {
     let Some(deployment) = deployment(test)? else { return Ok(()) };
-    let kubectl = deployment.cluster.kubectl();
-    let before = application(deployment, name)?;
+    let before = application::start(deployment, name)?;
     back_up(deployment, tool, name, name)?;
-    kubectl.run(&["delete", "namespace", name, "--timeout=300s"])?;
+    application::lose(deployment, name)?;
     let printed = deployment.velero(tool, &["restore", "create", name, "--from-backup", name, "--wait"])?;
     let restore = deployment.object("restore", name)?;
     let told = || {
@@ -134,13 +76,7 @@ fn lost_and_restored(test: &str, tool: Tool, name: &str) -> Result<()> {
         format!("{printed}\n{described:?}\n{logs:?}\n{}", deployment.words())
     };
     ensure!(restore["status"]["phase"] == "Completed", "{}\n{}", restore["status"], told());
-    described(deployment, name)?;
-    // The mark goes when the pod has gone on.
-    deployment.until("nothing of ours is left in the volume", |_| {
-        let left = kubectl.run(&["-n", name, "exec", "writer", "-c", "main", "--", "ls", "-A", "/data"])?;
-        Ok((!left.contains(".velero")).then_some(()))
-    })?;
-    assert_eq!(described(deployment, name)?, before);
+    assert_eq!(application::restored(deployment, name)?, before);
     Ok(())
 }
 
@@ -148,7 +84,7 @@ fn lost_and_restored(test: &str, tool: Tool, name: &str) -> Result<()> {
 fn the_data_of_a_volume_lies_in_the_bucket_and_can_be_restored_without_the_cluster() -> Result<()> {
     let test = "the_data_of_a_volume_lies_in_the_bucket_and_can_be_restored_without_the_cluster";
     let Some(deployment) = deployment(test)? else { return Ok(()) };
-    application(deployment, "outside")?;
+    application::start(deployment, "outside")?;
     back_up(deployment, Tool::Velero118, "outside", "outside")?;
     let volumes = volumes(deployment, "outside")?;
     let [volume] = volumes.as_slice() else { panic!("one volume was saved: {volumes:?}") };
@@ -172,7 +108,7 @@ fn a_deleted_backup_is_gone_from_the_cluster_and_from_the_bucket() -> Result<()>
     let Some(deployment) = deployment("a_deleted_backup_is_gone_from_the_cluster_and_from_the_bucket")? else {
         return Ok(());
     };
-    application(deployment, "gone")?;
+    application::start(deployment, "gone")?;
     back_up(deployment, Tool::Velero118, "gone", "gone")?;
     assert_eq!(kept(deployment, "backups/gone/velero-backup.json")?.len(), 1);
     assert!(!kept(deployment, "kopia/gone/v1/snap/data/")?.is_empty());
