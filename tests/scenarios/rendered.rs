@@ -27,6 +27,9 @@ use trysail_tests::{
 /// The bucket of the location with recipients.
 const SEALED_BUCKET: &str = "sealed";
 
+/// Its own Secret of the store, which no pod mounts.
+const SEALED_CREDENTIAL: &str = "sealed-s3";
+
 /// The Secret with the identity for restores from it.
 const IDENTITY: &str = "identity";
 
@@ -63,6 +66,8 @@ struct Story {
     requests: BTreeSet<Request>,
     /// Containers of ours that were started anew.
     restarts: Vec<String>,
+    /// How many lines our programs logged, and how many of them have the secret of the store.
+    logged: [usize; 2],
 }
 
 fn story(test: &str) -> Result<Option<&'static Story>> {
@@ -85,6 +90,7 @@ fn settings(endpoint: &str, recipient: &str) -> Value {
     };
     let mut sealed = location(SEALED_BUCKET);
     sealed["recipients"] = json!([recipient]);
+    sealed["credential"] = json!({ "name": SEALED_CREDENTIAL });
     json!({ "trysail": {
         "enable": true,
         "image": { "repository": "localhost/trysail", "tag": "test", "pullPolicy": "Never" },
@@ -121,6 +127,7 @@ fn play() -> Result<Story> {
         packs,
         requests: audit::requests(&deployment.cluster.logs())?,
         restarts: restarts(&deployment)?,
+        logged: logged(&deployment)?,
         objects,
     })
 }
@@ -142,7 +149,12 @@ fn install(deployment: &Deployment, objects: &[Value], identity: &str) -> Result
     deployment.wait_for_definitions()?;
     apply_all(deployment, of(&["Namespace"]))?;
     let cloud = format!("[default]\naws_access_key_id={ACCESS_KEY}\naws_secret_access_key={SECRET_KEY}\n");
-    for (name, key, value) in [("velero-s3-secret", "cloud", cloud.as_str()), (IDENTITY, "identity", identity)] {
+    let secrets = [
+        ("velero-s3-secret", "cloud", cloud.as_str()),
+        (SEALED_CREDENTIAL, "cloud", cloud.as_str()),
+        (IDENTITY, "identity", identity),
+    ];
+    for (name, key, value) in secrets {
         deployment.cluster.kubectl().apply_object(&json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": { "namespace": "velero", "name": name },
             "stringData": { key: value },
@@ -174,13 +186,16 @@ fn apply_all<'a>(deployment: &Deployment, objects: impl Iterator<Item = &'a Valu
     Ok(foreign)
 }
 
-/// What the kernel says of the process with these arguments, and of its root.
+/// What the kernel says of the process with these arguments, of its root and of its credentials; how often its environment
+/// has the secret.
 fn process(deployment: &Deployment, arguments: &str) -> Result<String> {
     let node = deployment.cluster.nodes().first().context("a node")?;
     node.machine().shell(&format!(
         "for p in /proc/[0-9]*; do if tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -q '^/velero {arguments} '; then \
          cat $p/task/*/status | grep -E '^(Uid|Gid|CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs|Seccomp):' | sort -u; \
-         awk '$5 == \"/\" {{ sub(\",.*\", \"\", $6); print \"Root:\\t\" $6 }}' $p/mountinfo; fi; done"
+         awk '$5 == \"/\" {{ sub(\",.*\", \"\", $6); print \"Root:\\t\" $6 }}' $p/mountinfo; \
+         stat -Lc 'Credentials: %a %u:%g' $p/root/credentials/cloud; \
+         grep -c {SECRET_KEY} $p/environ || :; fi; done"
     ))
 }
 
@@ -260,6 +275,14 @@ fn restarts(deployment: &Deployment) -> Result<Vec<String>> {
     Ok(again.map(|pod| pod["metadata"]["name"].to_string()).collect())
 }
 
+/// How many lines our programs logged, and how many of them have the secret of the store.
+fn logged(deployment: &Deployment) -> Result<[usize; 2]> {
+    let kubectl = deployment.cluster.kubectl();
+    let say = |workload: &str| kubectl.run(&["-n", "velero", "logs", workload, "--tail=-1"]);
+    let logs = say("deployment/velero")? + &say("daemonset/node-agent")?;
+    Ok([logs.lines().count(), logs.lines().filter(|line| line.contains(SECRET_KEY)).count()])
+}
+
 #[test]
 fn each_rendered_object_is_taken_by_the_api_server() -> Result<()> {
     let Some(story) = story("each_rendered_object_is_taken_by_the_api_server")? else { return Ok(()) };
@@ -296,17 +319,28 @@ fn each_rendered_object_is_taken_by_the_api_server() -> Result<()> {
 fn server_and_agent_run_with_the_rights_that_are_rendered_and_no_more() -> Result<()> {
     let test = "server_and_agent_run_with_the_rights_that_are_rendered_and_no_more";
     let Some(story) = story(test)? else { return Ok(()) };
-    let expected = |user: &str, reads: &str| {
+    let expected = |user: &str, reads: &str, credentials: &str| {
         let ids = [user; 4].join("\t");
         let none = "0000000000000000";
         format!(
             "CapAmb:\t{none}\nCapEff:\t{reads}\nCapInh:\t{none}\nCapPrm:\t{reads}\nGid:\t{ids}\nNoNewPrivs:\t1\n\
-             Seccomp:\t2\nUid:\t{ids}\nRoot:\tro\n"
+             Seccomp:\t2\nUid:\t{ids}\nRoot:\tro\nCredentials: {credentials}\n0\n"
         )
     };
     // Bit 2 is CAP_DAC_READ_SEARCH. Source: capability.h of Linux.
-    assert_eq!(story.processes, [expected("65532", "0000000000000000"), expected("65534", "0000000000000004")]);
+    let server = expected("65532", "0000000000000000", "440 0:65532");
+    assert_eq!(story.processes, [server, expected("65534", "0000000000000004", "400 0:0")]);
     assert_eq!(story.restarts, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn the_secret_of_the_store_is_in_a_file_for_the_process_alone_and_in_no_log() -> Result<()> {
+    let test = "the_secret_of_the_store_is_in_a_file_for_the_process_alone_and_in_no_log";
+    let Some(story) = story(test)? else { return Ok(()) };
+    let [lines, leaks] = story.logged;
+    assert!(lines > 10, "{lines} lines were logged");
+    assert_eq!(leaks, 0);
     Ok(())
 }
 
