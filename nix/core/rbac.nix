@@ -1,4 +1,4 @@
-# Who may do what. The server's right to read everything and to create everything is what backups and restores are made
+# Who may do what, as ../../tests/scenarios/rendered.rs compares it with what was used. The server's right to read everything and to create everything is what backups and restores are made
 # of: whoever owns its token owns the cluster. The node agent can read its work, its credential, and what says where
 # on its node a volume lies.
 cfg:
@@ -8,7 +8,6 @@ let
   inherit (builtins) concatMap attrNames filter;
 
   rule = apiGroups: resources: verbs: { inherit apiGroups resources verbs; };
-  all = [ "create" "delete" "get" "list" "patch" "update" "watch" ];
 
   binding = kind: component: name: account: {
     apiVersion = "rbac.authorization.k8s.io/v1";
@@ -30,23 +29,23 @@ let
     metadata = (if kind == "ClusterRole" then metadata.clusterWide else metadata.inNamespace) component name;
   };
 
-  # Cluster-wide: objects are read for backups and written for restores; a pod that makes the kubelet mount a claim which
-  # no other pod mounts is deleted again.
+  # Cluster-wide: objects are read for backups and written for restores.
   serverEverywhere = [
     (rule [ "*" ] [ "*" ] [ "create" "get" "list" "patch" ])
-    (rule [ "" ] [ "pods" ] [ "delete" ])
   ]
   ++ optional cfg.server.escalate (rule [ "rbac.authorization.k8s.io" ] [ "clusterroles" "roles" ] [ "bind" "escalate" ])
   ++ optional cfg.server.impersonate (rule [ "" ] [ "serviceaccounts" ] [ "impersonate" ]);
 
-  # In its own namespace: its objects, its Lease, its keys, and the Jobs of restores.
+  # In its own namespace: its objects, the Leases of server and node agents, its keys, settings of restores, its own pod, and
+  # the Jobs of restores.
   serverHere = [
-    (rule [ "velero.io" "trysail.io" ] [ "*" ] all)
-    (rule [ "coordination.k8s.io" ] [ "leases" ] all)
-    (rule [ "" ] [ "secrets" "configmaps" ] all)
-    (rule [ "" ] [ "pods" ] all)
-    (rule [ "batch" ] [ "jobs" ] all)
-    (rule [ "" "events.k8s.io" ] [ "events" ] [ "create" "patch" ])
+    (rule [ "velero.io" ] [ "*" ] [ "create" "delete" "get" "list" "patch" "watch" ])
+    (rule [ "coordination.k8s.io" ] [ "leases" ] [ "create" "get" "list" "update" ])
+    (rule [ "" ] [ "secrets" ] [ "create" "get" "update" ])
+    (rule [ "" ] [ "configmaps" ] [ "list" ])
+    (rule [ "" ] [ "pods" ] [ "get" ])
+    (rule [ "batch" ] [ "jobs" ] [ "create" "delete" "get" ])
+    (rule [ "events.k8s.io" ] [ "events" ] [ "create" "patch" ])
   ];
 
   credentials = map (name: cfg.locations.${name}.credential.name)
@@ -61,11 +60,9 @@ let
   agentEverywhere = [ (rule [ "" ] [ "persistentvolumeclaims" "persistentvolumes" "pods" ] [ "get" ]) ];
 
   agentHere = [
-    (rule [ "velero.io" ] [ "podvolumebackups" "podvolumerestores" ] [ "get" "list" "patch" "update" "watch" ])
-    (rule [ "velero.io" ] [ "podvolumebackups/status" "podvolumerestores/status" ] [ "patch" "update" ])
-    (rule [ "velero.io" ] [ "backuprepositories" "backupstoragelocations" ] [ "get" "list" "watch" ])
-    (rule [ "coordination.k8s.io" ] [ "leases" ] [ "create" "get" "patch" "update" ])
-    (rule [ "" "events.k8s.io" ] [ "events" ] [ "create" "patch" ])
+    (rule [ "velero.io" ] [ "podvolumebackups" ] [ "get" "list" "patch" "watch" ])
+    (rule [ "velero.io" ] [ "backupstoragelocations" ] [ "get" ])
+    (rule [ "coordination.k8s.io" ] [ "leases" ] [ "create" "patch" ])
     ((rule [ "" ] [ "secrets" ] [ "get" ]) // { resourceNames = secretNames; })
   ];
 in

@@ -23,8 +23,9 @@ let
   ] ++ extra;
 
   volumes = scratchSize: [
-    # Optional: pods shall start, and say what is missing where people look.
-    { name = "cloud-credentials"; secret = { secretName = cfg.credentials.secretName; optional = true; }; }
+    # Optional: pods shall start, and say what is missing where people look. 256 is 0400, to which Kubernetes adds the
+    # right of the pod's group, if there is one.
+    { name = "cloud-credentials"; secret = { defaultMode = 256; secretName = cfg.credentials.secretName; optional = true; }; }
     { name = "scratch"; emptyDir.sizeLimit = scratchSize; }
   ];
   mounts = [

@@ -1,5 +1,4 @@
-//! An application on a cluster: a namespace with a pod that writes every kind of file into its volume, and what is done with it again
-//! and again: it is backed up, and what its volume holds is described.
+//! An application with a volume, which tests back up, lose and get back.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -19,22 +18,24 @@ const WRITE: &str = "cd /data && mkdir -m 0750 dir && echo kept > dir/file && ln
 const DESCRIBE: &str = "cd /data && find . -path ./ready -prune -o -path ./lost+found -prune -o -print | sort | while read -r f; do \
     stat -c '%n %F %a %u:%g %h' \"$f\"; done; stat -c %Y dir; readlink soft; stat -c %b sparse; sha256sum dir/file noise sparse hard";
 
-fn namespace(name: &str) -> Value {
+/// A namespace.
+pub fn namespace(name: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })
 }
 
-fn claim(namespace: &str, name: &str) -> Value {
+fn claim(namespace: &str) -> Value {
     json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "namespace": namespace, "name": name },
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "namespace": namespace, "name": "data" },
         "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
     })
 }
 
-/// A pod that writes into a claim once, and is ready from then on.
-pub fn writer(namespace: &str, name: &str, claim: &str) -> Value {
+/// A pod that writes into the claim once, and is ready from then on.
+pub fn writer(namespace: &str) -> Value {
     let command = format!("test -e /data/dir || {{ {WRITE}; }}; touch /tmp/ready; exec sleep infinity");
     json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "namespace": namespace, "name": name, "labels": { "app": name } },
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "namespace": namespace, "name": "writer", "labels": { "app": "writer" } },
         "spec": {
             "terminationGracePeriodSeconds": 1,
             "containers": [{
@@ -42,21 +43,21 @@ pub fn writer(namespace: &str, name: &str, claim: &str) -> Value {
                 "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
                 "readinessProbe": { "exec": { "command": ["test", "-e", "/tmp/ready"] }, "periodSeconds": 1 },
             }],
-            "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": claim } }],
+            "volumes": [{ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }],
         },
     })
 }
 
-/// A namespace with a pod and its volume; what the volume holds.
-pub fn create(deployment: &Deployment, name: &str) -> Result<String> {
+/// Makes a namespace with the pod `writer` and its claim `data`; what the volume holds.
+pub fn start(deployment: &Deployment, name: &str) -> Result<String> {
     let kubectl = deployment.cluster.kubectl();
-    for object in [namespace(name), claim(name, "data"), writer(name, "writer", "data")] {
+    for object in [namespace(name), claim(name), writer(name)] {
         kubectl.apply_object(&object)?;
     }
     described(deployment, name)
 }
 
-/// What the volume of the pod holds, when the pod is ready.
+/// What the volume holds, once its pod is ready.
 pub fn described(deployment: &Deployment, namespace: &str) -> Result<String> {
     let kubectl = deployment.cluster.kubectl();
     let waited = kubectl.run(&["-n", namespace, "wait", "--for=condition=Ready", "pod/writer", "--timeout=300s"]);
@@ -65,6 +66,22 @@ pub fn described(deployment: &Deployment, namespace: &str) -> Result<String> {
         format!("{pod}\n{}", deployment.words())
     })?;
     kubectl.run(&["-n", namespace, "exec", "writer", "-c", "main", "--", "sh", "-c", DESCRIBE])
+}
+
+/// Deletes the namespace with all that is in it.
+pub fn lose(deployment: &Deployment, namespace: &str) -> Result<()> {
+    deployment.cluster.kubectl().run(&["delete", "namespace", namespace, "--timeout=300s"]).map(drop)
+}
+
+/// What the volume holds after a restore, once nothing of ours is left in it: the mark goes when the pod has gone on.
+pub fn restored(deployment: &Deployment, namespace: &str) -> Result<String> {
+    described(deployment, namespace)?;
+    deployment.until("nothing of ours is left in the volume", |deployment| {
+        let list = ["-n", namespace, "exec", "writer", "-c", "main", "--", "ls", "-A", "/data"];
+        let left = deployment.cluster.kubectl().run(&list)?;
+        Ok((!left.contains(".velero")).then_some(()))
+    })?;
+    described(deployment, namespace)
 }
 
 /// Makes a backup of a namespace and waits for its end; the object.

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
+    audit,
     kubectl::Kubectl,
     pki::{ADMINISTRATORS, Pki, Subject},
     program::Program,
@@ -75,6 +76,7 @@ impl ControlPlane<'_> {
             command.arg(name).args(arguments);
             Program::start(name, command, &self.logs.join(format!("{name}.log")))
         };
+        audit::write_policy(self.logs)?;
         let mut programs = vec![start("etcd", self.etcd())?, start("kube-apiserver", self.api_server())?];
         wait_until(&mut programs, "the API server is ready", || {
             Ok(kubectl.output(&["get", "--raw", "/readyz"], "")?.status.success())
@@ -120,6 +122,7 @@ impl ControlPlane<'_> {
             "--enable-admission-plugins=NodeRestriction".to_owned(),
             "--allow-privileged=true".to_owned(),
         ];
+        arguments.extend(audit::flags(self.logs));
         if self.address.is_loopback() {
             // No pod asks for the service `kubernetes`, and its endpoint must not be a loopback address.
             arguments.push("--endpoint-reconciler-type=none".to_owned());

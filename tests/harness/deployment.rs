@@ -1,4 +1,4 @@
-//! Trysail in a cluster: its own image, installed with what the stock `velero install` prints.
+//! Trysail in a cluster: its own image, installed with what the stock `velero install` prints, or with other manifests.
 
 use std::{fs, time::Duration};
 
@@ -21,6 +21,9 @@ pub const LIMIT: Duration = Duration::from_mins(5);
 /// The bucket of the default location.
 pub const BUCKET: &str = "velero";
 
+/// Phases of Backups and Restores in which they stay.
+const ENDS: [&str; 4] = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
+
 /// A cluster with a server and a node agent on each node.
 #[derive(Debug)]
 pub struct Deployment {
@@ -31,13 +34,18 @@ pub struct Deployment {
 impl Deployment {
     /// Starts a cluster of that many nodes, installs, and waits until the default location is Available.
     pub fn start(nodes: u8) -> Result<Self> {
+        let deployment = Self::bare(nodes)?;
+        deployment.install()?;
+        Ok(deployment)
+    }
+
+    /// Starts a cluster of that many nodes which have our image, with a bucket, and installs nothing.
+    pub fn bare(nodes: u8) -> Result<Self> {
         let program = built::trysail()?;
         let cluster = Cluster::start(ClusterOptions { nodes })?;
         cluster.load_image(&image::of_trysail(image::TRYSAIL, program)?.archive)?;
         cluster.minio().make_bucket(BUCKET)?;
-        let deployment = Self { cluster };
-        deployment.install()?;
-        Ok(deployment)
+        Ok(Self { cluster })
     }
 
     /// What `velero install` says for our image, without the container of a plugin, which we need not.
@@ -68,15 +76,35 @@ impl Deployment {
             self.manifests()?.into_iter().partition(|object| object["kind"] == "CustomResourceDefinition");
         let list = |items| json!({ "apiVersion": "v1", "kind": "List", "items": Value::Array(items) });
         kubectl.apply_object(&list(definitions))?;
-        kubectl.run(&["wait", "crd", "--all", "--for=condition=Established", "--timeout=300s"])?;
+        self.wait_for_definitions()?;
         kubectl.apply_object(&list(others))?;
-        let rolled = kubectl.run(&["-n", "velero", "rollout", "status", "deployment/velero", "--timeout=300s"]);
-        rolled.with_context(|| self.words())?;
-        let rolled = kubectl.run(&["-n", "velero", "rollout", "status", "daemonset/node-agent", "--timeout=300s"]);
-        rolled.with_context(|| self.words())?;
+        self.wait_until_ready()
+    }
+
+    /// Waits until the API server serves all kinds that are defined.
+    pub fn wait_for_definitions(&self) -> Result<()> {
+        let wait = ["wait", "crd", "--all", "--for=condition=Established", "--timeout=300s"];
+        self.cluster.kubectl().run(&wait).map(drop)
+    }
+
+    /// Waits until server and node agents are ready, and the default location is Available.
+    pub fn wait_until_ready(&self) -> Result<()> {
+        for workload in ["deployment/velero", "daemonset/node-agent"] {
+            let rolled = self.cluster.kubectl().run(&["-n", "velero", "rollout", "status", workload, "--timeout=300s"]);
+            rolled.with_context(|| self.words())?;
+        }
         self.until("the location is Available", |deployment| {
             let location = deployment.object("backupstoragelocation", "default")?;
             Ok((location["status"]["phase"] == "Available").then_some(()))
+        })
+    }
+
+    /// Waits until an object of the namespace has a phase in which it stays; the object.
+    pub fn ended(&self, kind: &str, name: &str) -> Result<Value> {
+        self.until(&format!("{kind} {name} ends"), |deployment| {
+            let object = deployment.object(kind, name)?;
+            let phase = object["status"]["phase"].as_str().unwrap_or_default();
+            Ok(ENDS.contains(&phase).then_some(object))
         })
     }
 

@@ -16,6 +16,9 @@ use sha2::{Digest as _, Sha256};
 /// Hex digits of the hash in a directory name: 64 bits are enough to tell versions of two files apart.
 const HASH_DIGITS: usize = 16;
 
+/// The directory of definitions beside a controller.
+const DEFINITIONS: &str = "definitions";
+
 /// A program that is built from source.
 #[derive(Debug, Clone, Copy)]
 pub enum Tool {
@@ -49,6 +52,10 @@ pub enum Tool {
     Sops,
     /// Replaces references to their values.
     Vals,
+    /// The part of Flux that fetches trees of files.
+    SourceController,
+    /// The part of Flux that makes a cluster what a tree says.
+    KustomizeController,
 }
 
 impl Tool {
@@ -70,6 +77,8 @@ impl Tool {
             Self::VeleroPluginForAws => "velero-plugin-for-aws",
             Self::Sops => "sops",
             Self::Vals => "vals",
+            Self::SourceController => "source-controller",
+            Self::KustomizeController => "kustomize-controller",
         }
     }
 
@@ -99,6 +108,8 @@ impl Tool {
             Self::VeleroPluginForAws => "github.com/vmware-tanzu/velero-plugin-for-aws/velero-plugin-for-aws",
             Self::Sops => "github.com/getsops/sops/v3/cmd/sops",
             Self::Vals => "github.com/helmfile/vals/cmd/vals",
+            Self::SourceController => "github.com/fluxcd/source-controller",
+            Self::KustomizeController => "github.com/fluxcd/kustomize-controller",
         }
     }
 
@@ -159,20 +170,57 @@ impl Tool {
         Ok(program)
     }
 
+    /// The definitions of the kinds of a controller, as its module brings them.
+    pub fn definitions(self) -> Result<Vec<PathBuf>> {
+        let directory = self.path()?.with_file_name(DEFINITIONS);
+        let files = fs::read_dir(&directory).with_context(|| format!("list {}", directory.display()))?;
+        let mut files: Vec<PathBuf> = files.map(|file| file.map(|file| file.path())).collect::<std::io::Result<_>>()?;
+        files.sort();
+        Ok(files)
+    }
+
+    /// Copies the definitions of a controller beside it, since the modules of a build are not kept.
+    fn keep_definitions(self, source: &Path, directory: &Path) -> Result<()> {
+        let mut list = go(source);
+        let output = list.args(["list", "-m", "-f", "{{.Dir}}", self.package()]).output().context("start go")?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let module = String::from_utf8(output.stdout)?;
+        let kept = directory.join(DEFINITIONS);
+        fs::create_dir_all(&kept)?;
+        for file in fs::read_dir(Path::new(module.trim()).join("config/crd/bases"))? {
+            let file = file?;
+            // Not `copy`, which would keep that files of modules are read-only.
+            fs::write(kept.join(file.file_name()), fs::read(file.path())?)?;
+        }
+        Ok(())
+    }
+
     /// Builds beside the final name, so that an interrupted build leaves nothing that looks finished.
     fn build(self, source: &Path, directory: &Path) -> Result<()> {
         let unfinished = directory.join("unfinished");
-        let status = Command::new("go")
+        let status = go(source)
             .args(["build", "-trimpath", "-ldflags", &self.linker_flags()?, "-tags", self.tags(), "-o"])
             .arg(&unfinished)
             .arg(self.package())
-            .current_dir(source)
-            .envs([("CGO_ENABLED", "0"), ("GOFLAGS", "-buildvcs=false -mod=readonly"), ("GOTOOLCHAIN", "local")])
             .status()
             .with_context(|| format!("{} is built with Go, and `go` does not start", self.name()))?;
         ensure!(status.success(), "the build of {} failed: {status}", self.name());
+        if matches!(self, Self::SourceController | Self::KustomizeController) {
+            self.keep_definitions(source, directory)?;
+        }
         fs::rename(unfinished, directory.join(self.name())).context("move the finished program to its place")
     }
+}
+
+/// Go, in the directory of a `go.mod`, which it does not change.
+fn go(source: &Path) -> Command {
+    let mut go = Command::new("go");
+    go.current_dir(source).envs([
+        ("CGO_ENABLED", "0"),
+        ("GOFLAGS", "-buildvcs=false -mod=readonly"),
+        ("GOTOOLCHAIN", "local"),
+    ]);
+    go
 }
 
 fn cache() -> Result<PathBuf> {

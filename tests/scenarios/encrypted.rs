@@ -28,7 +28,7 @@ fn saved(test: &str) -> Result<Option<(Deployment, String)>> {
     let kubectl = deployment.cluster.kubectl();
     let recipients = format!("trysail.io/recipients={RECIPIENT}");
     kubectl.run(&["-n", "velero", "annotate", "backupstoragelocation", "default", &recipients])?;
-    let before = application::create(&deployment, "app")?;
+    let before = application::start(&deployment, "app")?;
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": { "namespace": "app", "name": "password" },
         "stringData": { "password": CANARY },
@@ -83,7 +83,7 @@ fn a_secret_is_readable_nowhere_and_comes_back_with_the_identity_alone() -> Resu
         let text = text?;
         assert!(!holds(text.as_bytes(), CANARY)?, "{text}");
     }
-    kubectl.run(&["delete", "namespace", "app", "--timeout=300s"])?;
+    application::lose(&deployment, "app")?;
     let refused = restored(&deployment, "without", &json!({}))?;
     assert_eq!(refused["status"]["phase"], "FailedValidation");
     let problem = "The backup b1 is encrypted and the Restore names no identity: put an age identity into a Secret of this \
@@ -92,12 +92,7 @@ fn a_secret_is_readable_nowhere_and_comes_back_with_the_identity_alone() -> Resu
     keep_identity(&deployment)?;
     let ended = restored(&deployment, "with", &json!({ "trysail.io/identity-secret": "offline" }))?;
     ensure!(ended["status"]["phase"] == "Completed", "{}\n{}", ended["status"], deployment.words());
-    described(&deployment, "app")?;
-    deployment.until("nothing of ours is left in the volume", |_| {
-        let left = kubectl.run(&["-n", "app", "exec", "writer", "-c", "main", "--", "ls", "-A", "/data"])?;
-        Ok((!left.contains(".velero")).then_some(()))
-    })?;
-    assert_eq!(described(&deployment, "app")?, before);
+    assert_eq!(application::restored(&deployment, "app")?, before);
     let read = kubectl.run(&["-n", "app", "exec", "writer", "-c", "main", "--", "cat", "/data/dir/secret"])?;
     assert_eq!(read.trim(), CANARY);
     let secret = kubectl.get(&["secret", "password", "-n", "app"])?;

@@ -47,9 +47,9 @@ fn a_namespace_that_was_lost_comes_back_with_its_volume_by_the_command_line_of_1
 fn lost_and_restored(test: &str, tool: Tool, name: &str) -> Result<()> {
     let Some(deployment) = deployment(test)? else { return Ok(()) };
     let kubectl = deployment.cluster.kubectl();
-    let before = application::create(deployment, name)?;
+    let before = application::start(deployment, name)?;
     back_up(deployment, tool, name, name)?;
-    kubectl.run(&["delete", "namespace", name, "--timeout=300s"])?;
+    application::lose(deployment, name)?;
     let printed = deployment.velero(tool, &["restore", "create", name, "--from-backup", name, "--wait"])?;
     let restore = deployment.object("restore", name)?;
     let told = || {
@@ -58,13 +58,7 @@ fn lost_and_restored(test: &str, tool: Tool, name: &str) -> Result<()> {
         format!("{printed}\n{described:?}\n{logs:?}\n{}", deployment.words())
     };
     ensure!(restore["status"]["phase"] == "Completed", "{}\n{}", restore["status"], told());
-    described(deployment, name)?;
-    // The mark goes when the pod has gone on.
-    deployment.until("nothing of ours is left in the volume", |_| {
-        let left = kubectl.run(&["-n", name, "exec", "writer", "-c", "main", "--", "ls", "-A", "/data"])?;
-        Ok((!left.contains(".velero")).then_some(()))
-    })?;
-    assert_eq!(described(deployment, name)?, before);
+    assert_eq!(application::restored(deployment, name)?, before);
     Ok(())
 }
 
@@ -94,22 +88,17 @@ fn reader(namespace: &str) -> Value {
 fn pods_that_share_a_claim_all_start_with_its_files_there() -> Result<()> {
     let Some(deployment) = deployment("pods_that_share_a_claim_all_start_with_its_files_there")? else { return Ok(()) };
     let kubectl = deployment.cluster.kubectl();
-    let before = application::create(deployment, "shared")?;
+    let before = application::start(deployment, "shared")?;
     kubectl.apply_object(&reader("shared"))?;
     let ready = || kubectl.run(&["-n", "shared", "wait", "--for=condition=Ready", "pod/reader", "--timeout=120s"]);
     ready()?;
     back_up(deployment, Tool::Velero118, "shared", "shared")?;
-    kubectl.run(&["delete", "namespace", "shared", "--timeout=300s"])?;
+    application::lose(deployment, "shared")?;
     let printed =
         deployment.velero(Tool::Velero118, &["restore", "create", "shared", "--from-backup", "shared", "--wait"])?;
     ensure!(deployment.object("restore", "shared")?["status"]["phase"] == "Completed", "{printed}");
     ready().with_context(|| deployment.words())?;
-    described(deployment, "shared")?;
-    deployment.until("nothing of ours is left in the volume", |_| {
-        let left = kubectl.run(&["-n", "shared", "exec", "writer", "-c", "main", "--", "ls", "-A", "/data"])?;
-        Ok((!left.contains(".velero")).then_some(()))
-    })?;
-    assert_eq!(described(deployment, "shared")?, before);
+    assert_eq!(application::restored(deployment, "shared")?, before);
     let restores =
         kubectl.get(&["podvolumerestores.velero.io", "-n", "velero", "-l", "velero.io/restore-name=shared"])?;
     let volumes = restores["items"].as_array().into_iter().flatten().map(|one| one["spec"]["volume"].clone());
@@ -124,7 +113,7 @@ fn a_claim_that_no_pod_mounts_is_saved_through_a_pod_that_holds_it_and_goes_agai
     let test = "a_claim_that_no_pod_mounts_is_saved_through_a_pod_that_holds_it_and_goes_again";
     let Some(deployment) = deployment(test)? else { return Ok(()) };
     let kubectl = deployment.cluster.kubectl();
-    let before = application::create(deployment, "idle")?;
+    let before = application::start(deployment, "idle")?;
     kubectl.run(&["-n", "idle", "delete", "pod", "writer"])?;
     back_up(deployment, Tool::Velero118, "idle", "idle")?;
     let saved = volumes(deployment, "idle")?;
@@ -136,7 +125,7 @@ fn a_claim_that_no_pod_mounts_is_saved_through_a_pod_that_holds_it_and_goes_agai
     let bytes = saved[0]["status"]["progress"]["totalBytes"].as_i64().unwrap_or_default();
     assert!(bytes > 3_000_000, "all of its files were read: {saved:?}");
     // It was held read-only.
-    kubectl.apply_object(&application::writer("idle", "writer", "data"))?;
+    kubectl.apply_object(&application::writer("idle"))?;
     assert_eq!(described(deployment, "idle")?, before);
     Ok(())
 }
@@ -145,7 +134,7 @@ fn a_claim_that_no_pod_mounts_is_saved_through_a_pod_that_holds_it_and_goes_agai
 fn the_data_of_a_volume_lies_in_the_bucket_and_can_be_restored_without_the_cluster() -> Result<()> {
     let test = "the_data_of_a_volume_lies_in_the_bucket_and_can_be_restored_without_the_cluster";
     let Some(deployment) = deployment(test)? else { return Ok(()) };
-    application::create(deployment, "outside")?;
+    application::start(deployment, "outside")?;
     back_up(deployment, Tool::Velero118, "outside", "outside")?;
     let volumes = volumes(deployment, "outside")?;
     let [volume] = volumes.as_slice() else { panic!("one volume was saved: {volumes:?}") };
@@ -169,7 +158,7 @@ fn a_deleted_backup_is_gone_from_the_cluster_and_from_the_bucket() -> Result<()>
     let Some(deployment) = deployment("a_deleted_backup_is_gone_from_the_cluster_and_from_the_bucket")? else {
         return Ok(());
     };
-    application::create(deployment, "gone")?;
+    application::start(deployment, "gone")?;
     back_up(deployment, Tool::Velero118, "gone", "gone")?;
     assert_eq!(kept(deployment, "backups/gone/velero-backup.json")?.len(), 1);
     assert!(!kept(deployment, "kopia/gone/v1/snap/data/")?.is_empty());

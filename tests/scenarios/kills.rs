@@ -30,7 +30,7 @@ fn start(test: &str) -> Result<Option<(Deployment, String)>> {
         return Ok(None);
     }
     let deployment = Deployment::start(1)?;
-    application::create(&deployment, "app")?;
+    application::start(&deployment, "app")?;
     let write = "for n in 1 2 3 4 5 6 7 8; do head -c 25000000 /dev/urandom > /data/large$n; done; sync";
     deployment.cluster.kubectl().run(&["-n", "app", "exec", "writer", "--", "sh", "-c", write])?;
     let before = described(&deployment, "app")?;
@@ -146,7 +146,7 @@ fn a_restore_goes_on_when_its_server_or_its_job_is_killed() -> Result<()> {
     assert_eq!(end(&deployment, "whole")?.0, "Completed");
     for (round, moment) in [300, 1500, 3000].into_iter().enumerate() {
         let name = format!("r{round}");
-        kubectl.run(&["delete", "namespace", "app", "--timeout=300s"])?;
+        application::lose(&deployment, "app")?;
         kubectl.apply_object(&json!({
             "apiVersion": "velero.io/v1", "kind": "Restore", "metadata": { "namespace": "velero", "name": name },
             "spec": { "backupName": "whole" },
@@ -159,12 +159,7 @@ fn a_restore_goes_on_when_its_server_or_its_job_is_killed() -> Result<()> {
             ensure!(phase != "Failed" && phase != "PartiallyFailed", "{}", deployment.object("restore", &name)?);
             Ok((phase == "Completed").then_some(()))
         })?;
-        described(&deployment, "app")?;
-        deployment.until("nothing of ours is left in the volume", |_| {
-            let left = kubectl.run(&["-n", "app", "exec", "writer", "-c", "main", "--", "ls", "-A", "/data"])?;
-            Ok((!left.contains(".velero")).then_some(()))
-        })?;
-        assert_eq!(described(&deployment, "app")?, before, "round {round}");
+        assert_eq!(application::restored(&deployment, "app")?, before, "round {round}");
     }
     Ok(())
 }

@@ -9,13 +9,25 @@ let
   rules = kind: name: modules: map text (of kind name modules).rules;
 in
 {
-  "the server reads, creates and patches everything, deletes pods, and no more" = {
+  "the server reads, creates and patches everything, and no more" = {
     found = rules "ClusterRole" "velero" [ minimal ];
-    expected = [ "create,get,list,patch on *" "delete on pods" ];
+    expected = [ "create,get,list,patch on *" ];
+  };
+  "the server deletes and watches in its own namespace alone, and what is its own" = {
+    found = rules "Role" "velero" [ minimal ];
+    expected = [
+      "create,delete,get,list,patch,watch on *"
+      "create,get,list,update on leases"
+      "create,get,update on secrets"
+      "list on configmaps"
+      "get on pods"
+      "create,delete,get on jobs"
+      "create,patch on events"
+    ];
   };
   "more rights come with their options alone" = {
     found = rules "ClusterRole" "velero" (with_ { server = { escalate = true; impersonate = true; }; });
-    expected = [ "create,get,list,patch on *" "delete on pods" "bind,escalate on clusterroles,roles" "impersonate on serviceaccounts" ];
+    expected = [ "create,get,list,patch on *" "bind,escalate on clusterroles,roles" "impersonate on serviceaccounts" ];
   };
   "no rule has `*` as a verb" = {
     found = concatMap (object: filter (rule: elem "*" rule.verbs) (object.rules or [ ])) (objects [ minimal ]);
@@ -25,6 +37,15 @@ in
     found = rules "ClusterRole" "velero-node-agent" [ minimal ] ++ map (object: "${object.kind} ${object.metadata.namespace or "everywhere"}")
       (filter (object: elem object.kind [ "RoleBinding" "ClusterRoleBinding" ] && (head object.subjects).name == "node-agent") (objects [ minimal ]));
     expected = [ "get on persistentvolumeclaims,persistentvolumes,pods" "ClusterRoleBinding everywhere" "RoleBinding velero" ];
+  };
+  "the node agent writes the progress of its work and its Lease, and nothing else" = {
+    found = rules "Role" "node-agent" [ minimal ];
+    expected = [
+      "get,list,patch,watch on podvolumebackups"
+      "get on backupstoragelocations"
+      "create,patch on leases"
+      "get on secrets named velero-s3-secret"
+    ];
   };
   "the node agent reads no Secret but credentials" = {
     found = filter (line: builtins.match ".*secrets.*" line != null)
