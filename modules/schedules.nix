@@ -71,7 +71,14 @@ let
         type = types.nullOr t.cron;
         default = null;
         example = "0 12 * * 0";
-        description = "When its newest backup is tried: its packs are compared with their signatures, and restored where the server has an identity for them.";
+        description = "When its newest backup is tried: all of it is read and compared with what was signed, and opened where `drillIdentity` names an identity.";
+      };
+
+      drillIdentity = mkOption {
+        type = types.nullOr t.label;
+        default = null;
+        example = "drill-identity";
+        description = "A Secret of the server's namespace with an age identity, which opens encrypted backups for the drill. Without it a drill says `stored`, and not `proven`. Use an identity of its own.";
       };
 
       storageLocation = mkOption {

@@ -168,6 +168,14 @@ in
     "for" = "1h";
     severity = "warning";
     summary = "No restore has been proven for {{ $value | humanizeDuration }}";
-    runbook = "`trysail drill` restores the newest backup aside and compares it. What has never been restored is a hope.";
+    runbook = "Annotation trysail.io/drill of the Schedule says when its newest backup is tried, trysail.io/drilled what the last try came to. `stored` means that no identity was there to open it: name a Secret in trysail.io/identity-secret.";
+  }
+  {
+    alert = "TrysailDrillFailed";
+    expr = "trysail_drill_failed > 0";
+    "for" = "0m";
+    severity = "critical";
+    summary = "The newest backup of {{ $labels.schedule }} cannot be restored whole";
+    runbook = "`kubectl -n ${namespace} get schedule -o yaml` has the reason in trysail.io/drilled, and backups/<backup>/<backup>-trysail-drill.json in the bucket every finding. A new backup stores again what the volumes still hold, after `trysail repo check --mark-bad`.";
   }
 ]

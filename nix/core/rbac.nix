@@ -32,6 +32,8 @@ let
   # Cluster-wide: objects are read for backups and written for restores.
   serverEverywhere = [
     (rule [ "*" ] [ "*" ] [ "create" "get" "list" "patch" ])
+    # Those that hold a claim while it is read or filled.
+    (rule [ "" ] [ "pods" ] [ "delete" ])
   ]
   ++ optional cfg.server.escalate (rule [ "rbac.authorization.k8s.io" ] [ "clusterroles" "roles" ] [ "bind" "escalate" ])
   ++ optional cfg.server.impersonate (rule [ "" ] [ "serviceaccounts" ] [ "impersonate" ]);

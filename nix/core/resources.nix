@@ -64,6 +64,7 @@ let
           "trysail.io/time-zone" = if s.timeZone == "UTC" then null else s.timeZone;
           "trysail.io/jitter" = s.jitter;
           "trysail.io/drill" = s.drill;
+          "trysail.io/identity-secret" = if s.drill == null then null else s.drillIdentity;
         })
         (metadata.inNamespace "schedule" variant.name);
       spec = present {

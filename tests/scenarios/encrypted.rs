@@ -213,3 +213,48 @@ fn the_identity_opens_a_backup_without_the_cluster_and_without_trysail() -> Resu
     assert!(holds(&opened.stdout, "Y2FuYXJ5LTNmOWIxYzc3YWE=")?, "the archive holds the Secret");
     Ok(())
 }
+
+#[test]
+fn a_cluster_that_is_lost_comes_back_from_its_bucket_and_the_identity_and_goes_on() -> Result<()> {
+    let test = "a_cluster_that_is_lost_comes_back_from_its_bucket_and_the_identity_and_goes_on";
+    let Some((lost, before)) = saved(test)? else { return Ok(()) };
+    let copy = tempfile::tempdir()?;
+    let local = copy.path().to_str().context("UTF-8")?;
+    lost.cluster.minio().mc(&["mirror", &format!("t/{BUCKET}"), local])?;
+    // Both stand in Git beside the location, where somebody keeps it there.
+    let annotations = lost.object("backupstoragelocation", "default")?["metadata"]["annotations"].take();
+    let root = annotations["trysail.io/root-key"].as_str().context("a root key")?;
+    drop(lost);
+    let deployment = Deployment::start(1)?;
+    let annotate = |text: &str| {
+        let arguments = ["-n", "velero", "annotate", "--overwrite", "backupstoragelocation", "default", text];
+        deployment.cluster.kubectl().run(&arguments).map(drop)
+    };
+    annotate(&format!("trysail.io/recipients={RECIPIENT}"))?;
+    annotate(&format!("trysail.io/root-key={root}"))?;
+    let period = json!({ "spec": { "backupSyncPeriod": "2s" } }).to_string();
+    let patch = ["-n", "velero", "patch", "backupstoragelocation.velero.io", "default", "--type=merge", "-p", &period];
+    deployment.cluster.kubectl().run(&patch)?;
+    deployment.cluster.minio().mc(&["mirror", local, &format!("t/{BUCKET}")])?;
+    deployment.until("the backup is listed again", |deployment| {
+        Ok((!deployment.object("backup", "b1")?.is_null()).then_some(()))
+    })?;
+    keep_identity(&deployment)?;
+    let ended = restored(&deployment, "all", &json!({ "trysail.io/identity-secret": "offline" }))?;
+    ensure!(ended["status"]["phase"] == "Completed", "{}\n{}", ended["status"], deployment.words());
+    assert_eq!(application::restored(&deployment, "app")?, before);
+    // The keys died with the cluster: nothing can be written until somebody who has the identity says so.
+    let backup = |name: &str| -> Result<Value> {
+        deployment.velero(Tool::Velero118, &["backup", "create", name, "--include-namespaces", "app", "--wait"])?;
+        Ok(deployment.object("backup", name)?["status"].take())
+    };
+    let without = backup("without")?;
+    assert_ne!(without["phase"], "Completed", "{without}");
+    let told = deployment.velero(Tool::Velero118, &["backup", "logs", "without"])?;
+    assert!(told.contains("RepositoryKeyMissing") && told.contains("trysail.io/identity-secret"), "{told}");
+    annotate("trysail.io/identity-secret=offline")?;
+    assert_eq!(backup("adopted")?["phase"], "Completed");
+    annotate("trysail.io/identity-secret-")?;
+    assert_eq!(backup("after")?["phase"], "Completed");
+    Ok(())
+}

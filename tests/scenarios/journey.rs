@@ -46,7 +46,6 @@ fn a_namespace_that_was_lost_comes_back_with_its_volume_by_the_command_line_of_1
 
 fn lost_and_restored(test: &str, tool: Tool, name: &str) -> Result<()> {
     let Some(deployment) = deployment(test)? else { return Ok(()) };
-    let kubectl = deployment.cluster.kubectl();
     let before = application::start(deployment, name)?;
     back_up(deployment, tool, name, name)?;
     application::lose(deployment, name)?;

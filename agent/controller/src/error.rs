@@ -79,7 +79,8 @@ pub enum Error {
     /// This cluster has not the keys of a repository.
     #[error(
         "RepositoryKeyMissing: the keys of {name} (root key {root}) are not in Secret trysail-keys: it can be read with the \
-         identity, but nothing can be written; take them over with `trysail repo adopt --identity FILE`"
+         identity, but nothing can be written; they are taken over when annotation trysail.io/identity-secret of the location names a Secret \
+         with the identity"
     )]
     RepositoryKeyMissing {
         /// Name of the BackupRepository, or of the location.

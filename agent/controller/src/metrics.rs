@@ -379,6 +379,9 @@ fn last_backups(backups: &[Backup]) -> BTreeMap<&str, Last> {
 }
 
 #[cfg(test)]
+mod told;
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 

@@ -7,7 +7,7 @@
 mod agent;
 mod bandwidth;
 mod door;
-mod metrics;
+pub(crate) mod metrics;
 pub mod posture;
 pub(crate) mod presence;
 pub(crate) mod problems;

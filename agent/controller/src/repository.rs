@@ -20,7 +20,7 @@ use trysail_repository::{
     Error as RepositoryError, Repository,
     keys::{Keys, Signer},
     layout::{NotAVolumeName, SnapshotId, VolumeName},
-    seal::Recipient,
+    seal::{Identity, Recipient},
     signature::PublicKey,
     store::ObjectStore,
 };
@@ -159,13 +159,14 @@ pub(crate) async fn open(
     let stored = keys::stored(context, &entry).await?;
     let keys = match stored.filter(|keys| keys.root().public() == repository.config().root) {
         Some(keys) => Some(keys),
-        None => keys::in_clear(&repository).await.map_err(|source| failed(&name, source))?,
+        None => keys::in_itself(&repository, &Identity::default()).await.map_err(|source| failed(&name, source))?,
     };
     let identifier = place::identifier(location, uploader, namespace);
     Ok(Some(Opened { repository, keys, name, identifier }))
 }
 
-/// The keys of a repository that exists: from the Secret, or from itself where it holds them in clear; then they are kept.
+/// The keys of a repository that exists: from the Secret, or from itself where it holds them in clear or for the identity that the
+/// location names; then they are kept.
 async fn keys_of(
     context: &Context,
     location: &BackupStorageLocation,
@@ -178,7 +179,8 @@ async fn keys_of(
     if let Some(keys) = stored.filter(|keys| keys.root().public() == repository.config().root) {
         return Ok(Some(keys));
     }
-    let Some(found) = keys::in_clear(repository).await.map_err(|source| failed(&entry, source))? else {
+    let identity = keys::identity_of(context, location).await?;
+    let Some(found) = keys::in_itself(repository, &identity).await.map_err(|source| failed(&entry, source))? else {
         return Ok(None);
     };
     keys::replace(context, &entry, &found).await?;

@@ -198,7 +198,7 @@ impl DrillMetrics {
     }
 
     /// What the last drill of a Schedule came to; none where there was none.
-    pub(super) fn told(&self, schedule: &str, drilled: Option<&Drilled>) {
+    pub(crate) fn told(&self, schedule: &str, drilled: Option<&Drilled>) {
         let labels = [("schedule", schedule.to_owned())];
         let Some(drilled) = drilled else {
             self.forget(schedule);

@@ -35,7 +35,7 @@ const DATA_MOVER: [&str; 6] = [
 ];
 
 /// Everything that a node agent counts.
-pub(super) struct NodeMetrics {
+pub(crate) struct NodeMetrics {
     registry: Registry,
     node: String,
     enqueued: Family<Labels<1>, Gauge>,
@@ -48,7 +48,7 @@ pub(super) struct NodeMetrics {
 }
 
 impl NodeMetrics {
-    pub(super) fn new(node: &str, of_context: &Metrics) -> Self {
+    pub(crate) fn new(node: &str, of_context: &Metrics) -> Self {
         let mut registry = Registry::default();
         let velero = registry.sub_registry_with_prefix("podVolume");
         let own = || [("node", node.to_owned())];
@@ -85,7 +85,7 @@ impl NodeMetrics {
     }
 
     /// The text for Prometheus.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a `String` cannot fail.
         let _ = encode(&mut text, &self.registry);
@@ -98,7 +98,7 @@ impl NodeMetrics {
     }
 
     /// A volume is to be read.
-    pub(super) fn enqueued(&self) {
+    pub(crate) fn enqueued(&self) {
         self.enqueued.get_or_create(&[("node", self.node.clone())]).inc();
     }
 
@@ -108,7 +108,7 @@ impl NodeMetrics {
     }
 
     /// What came of a volume, in one word.
-    pub(super) fn finished(&self, result: &str) {
+    pub(crate) fn finished(&self, result: &str) {
         self.transfers.get_or_create(&[("result", result.to_owned())]).inc();
     }
 

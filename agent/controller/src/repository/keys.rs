@@ -18,6 +18,7 @@ use crate::{
     bucket::Place,
     context::Context,
     error::{code, unless},
+    restore::identity::identity,
 };
 
 /// Name of the Secret.
@@ -48,9 +49,9 @@ pub(crate) async fn stored(context: &Context, entry: &str) -> Result<Option<Keys
     parse(&secret, entry)
 }
 
-/// The keys that a repository holds in clear; none where they are encrypted.
-pub(super) async fn in_clear(repository: &Repository) -> Result<Option<Keys>, RepositoryError> {
-    match repository.keys(&Identity::default()).await {
+/// The keys that a repository itself holds; none where they are encrypted, and not for this identity.
+pub(super) async fn in_itself(repository: &Repository, identity: &Identity) -> Result<Option<Keys>, RepositoryError> {
+    match repository.keys(identity).await {
         Ok(keys) => Ok(Some(keys)),
         Err(RepositoryError::NoIdentity { .. }) => Ok(None),
         Err(error) => Err(error),
@@ -81,7 +82,8 @@ pub(super) async fn for_new(
             Some(Here::Sibling(keys)) => keys.with_new_domain().map_err(random)?,
             None => {
                 if root.is_none() {
-                    root = Some(root_of(place, &name, pinned).await?);
+                    let identity = identity_of(context, location).await?;
+                    root = Some(root_of(place, &name, pinned, &identity).await?);
                 }
                 root.as_ref()
                     .and_then(Option::as_ref)
@@ -140,9 +142,21 @@ fn sibling(secret: &Secret, location: &str, wanted: &str, pinned: Option<PublicK
     Ok(None)
 }
 
-/// Keys with the root key of a location of which this cluster knows nothing: from one of its repositories that holds them in clear.
-/// None where the location has no repository and trusts nobody: the first one makes the root key.
-async fn root_of(place: &Place, location: &str, pinned: Option<PublicKey>) -> Result<Option<Keys>> {
+/// The identity that a location names, for taking over the repositories of an installation that is gone; empty where it names none.
+pub(super) async fn identity_of(context: &Context, location: &BackupStorageLocation) -> Result<Identity> {
+    let found = identity(location.annotations(), context).await?;
+    let wrong = |reason| Error::Location { location: location.name_any(), reason };
+    Ok(found.map_err(wrong)?.unwrap_or_default())
+}
+
+/// Keys with the root key of a location of which this cluster knows nothing: from one of its repositories that holds them in clear or
+/// for the identity. None where the location has no repository and trusts nobody: the first one makes the root key.
+async fn root_of(
+    place: &Place,
+    location: &str,
+    pinned: Option<PublicKey>,
+    identity: &Identity,
+) -> Result<Option<Keys>> {
     let mut found = pinned;
     let mut looks = 0;
     for uploader in [UploaderType::Kopia, UploaderType::Restic] {
@@ -162,7 +176,7 @@ async fn root_of(place: &Place, location: &str, pinned: Option<PublicKey>) -> Re
             looks += 1;
             found = found.or(Some(repository.config().root));
             let name = entry(location, uploader, &namespace);
-            if let Some(keys) = in_clear(&repository).await.map_err(|source| failed(&name, source))? {
+            if let Some(keys) = in_itself(&repository, identity).await.map_err(|source| failed(&name, source))? {
                 return Ok(Some(keys));
             }
         }

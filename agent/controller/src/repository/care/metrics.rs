@@ -66,7 +66,7 @@ impl CareMetrics {
     }
 
     /// What a prune did.
-    pub(super) fn pruned(&self, repository: &str, plan: &Plan, report: &Report, now: Timestamp) {
+    pub(crate) fn pruned(&self, repository: &str, plan: &Plan, report: &Report, now: Timestamp) {
         let labels = [("repository", repository.to_owned())];
         let waiting: u64 = plan.waiting.iter().map(|set| set.bytes).sum();
         let bytes = waiting.saturating_add(report.condemned_bytes);
