@@ -52,7 +52,7 @@ test-nix: ## The modules, on every Nix that is found (needs Nix, jq, git, python
 	tests/nix/run
 
 test-cluster: ## Whole clusters (needs Go, root, containerd, runc, CNI plugins, nftables, busybox)
-	$(NAMED) trysail-tests/cluster --test cluster_nodes --test cluster_life --test journey --test encrypted --test kills --test data_only --test rendered --test charts --test flux
+	$(NAMED) trysail-tests/cluster --test cluster_nodes --test cluster_life --test journey --test encrypted --test kills --test scale --test data_only --test rendered --test charts --test flux
 
 test-all: test test-store test-nix test-api test-cluster ## Every test above
 

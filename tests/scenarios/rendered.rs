@@ -272,6 +272,10 @@ fn use_the_rest(deployment: &Deployment, backup: &str) -> Result<()> {
         ["restore", "create", "again", "--from-backup", "hooked", "--existing-resource-policy=update", "--wait"];
     velero(&update)?;
     velero(&["restore", "delete", "again", "--confirm"])?;
+    // A claim that no pod mounts is held by one of ours meanwhile.
+    kubectl.run(&["-n", "plain", "delete", "pod", "writer"])?;
+    velero(&["backup", "create", "idle", "--include-namespaces", "plain", "--wait"])?;
+    completed(deployment, "backup", "idle")?;
     velero(&["backup", "delete", "hooked", "--confirm"])?;
     deployment.until("the Backup is gone", |d| Ok(d.object("backup", "hooked")?.is_null().then_some(())))
 }
