@@ -20,7 +20,10 @@ use trysail_api::{
     time::Time,
     transfer::UploaderType,
 };
-use trysail_repository::prune::{self, Plan, Prune, Report};
+use trysail_repository::{
+    prune::{self, Plan, Prune, Report},
+    store::{Error as StoreError, each},
+};
 
 use super::{Opened, open};
 use crate::{
@@ -41,6 +44,9 @@ const AFTER_FAILURE: SignedDuration = SignedDuration::from_hours(1);
 
 /// Pause before a repository is looked at again that cannot be pruned now.
 const RETRY: Duration = Duration::from_hours(1);
+
+/// Where all objects of a repository lie. Source: `FORMAT.md` §2.
+const REPOSITORY: &str = "v1/";
 
 /// Runs that the status keeps. Source: Velero `pkg/controller/backup_repository_controller.go`.
 const RUNS_MAX: usize = 3;
@@ -114,7 +120,13 @@ async fn care(object: &BackupRepository, location: &BackupStorageLocation, conte
     let uploader = object.spec.repository_type.unwrap_or(UploaderType::Kopia);
     let opened = open(context, location, &object.spec.volume_namespace, uploader).await;
     let done = match opened {
-        Ok(Some(opened)) => prune(&opened).await,
+        Ok(Some(opened)) => {
+            let done = prune(&opened).await;
+            if let Ok(bytes) = stored_bytes(&opened).await {
+                context.metrics.care.stored(&location.name_any(), &name, bytes);
+            }
+            done
+        }
         Ok(None) => Ok(None),
         Err(error @ Error::Kubernetes { .. }) => return Err(error),
         Err(error) => Err(error),
@@ -150,6 +162,13 @@ async fn prune(opened: &Opened) -> Result<Option<(Plan, Report)>> {
         prune::create_ballast(&**opened.repository.store()).await.map_err(failed)?;
     }
     Ok(Some((plan, report)))
+}
+
+/// What all objects of a repository take.
+async fn stored_bytes(opened: &Opened) -> Result<u64, StoreError> {
+    let mut bytes = 0;
+    each(&**opened.repository.store(), REPOSITORY, |object| bytes += object.size).await?;
+    Ok(bytes)
 }
 
 /// The fields of the status after a run. Pure.

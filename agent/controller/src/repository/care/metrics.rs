@@ -22,6 +22,7 @@ pub(crate) struct CareMetrics {
     condemned_due: Family<Labels, Gauge>,
     reclaimed_bytes: Family<Labels, Counter>,
     pruned_at: Family<Labels, Gauge>,
+    stored_bytes: Family<[(&'static str, String); 2], Gauge>,
 }
 
 impl CareMetrics {
@@ -35,6 +36,7 @@ impl CareMetrics {
             condemned_due: Family::default(),
             reclaimed_bytes: Family::default(),
             pruned_at: Family::default(),
+            stored_bytes: Family::default(),
         };
         velero.register("repo_maintenance_success", "Prunes that succeeded", metrics.successes.clone());
         velero.register("repo_maintenance_failure", "Prunes that failed", metrics.failures.clone());
@@ -52,6 +54,8 @@ impl CareMetrics {
         for (name, help, family) in gauges {
             trysail.register(name, help, family.clone());
         }
+        let stored = "Bytes of all objects of a repository";
+        trysail.register("repository_stored_bytes", stored, self.stored_bytes.clone());
         trysail.register("repository_reclaimed_bytes", "Bytes that prunes deleted", self.reclaimed_bytes.clone());
     }
 
@@ -63,6 +67,12 @@ impl CareMetrics {
         ended.get_or_create(&labels).inc();
         drop(other.get_or_create(&labels));
         self.durations.get_or_create(&labels).observe(seconds);
+    }
+
+    /// What a repository takes of its location.
+    pub(super) fn stored(&self, location: &str, repository: &str, bytes: u64) {
+        let labels = [("location", location.to_owned()), ("repository", repository.to_owned())];
+        self.stored_bytes.get_or_create(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// What a prune did.
