@@ -11,14 +11,12 @@ use serde_json::{Value, json};
 use trysail_tests::{
     built,
     cluster::{Cluster, ClusterOptions},
+    deployment::{BUCKET, stock_manifests},
     image::{self, BUSYBOX, Entry, Start},
-    minio::{ACCESS_KEY, SECRET_KEY},
     tools::Tool,
     velero::velero,
     wait,
 };
-
-const BUCKET: &str = "velero";
 
 /// The image of stock Velero, with its plugin for S3 inside.
 const VELERO: &str = "localhost/velero:stock";
@@ -67,10 +65,10 @@ impl Peer {
         cluster.minio().make_bucket(BUCKET)?;
         let installed = Installed { peer: self, cluster };
         let kubectl = installed.cluster.kubectl();
-        let (definitions, others): (Vec<_>, Vec<_>) = installed
-            .manifests(reference)?
-            .into_iter()
-            .partition(|object| object["kind"] == "CustomResourceDefinition");
+        let mut manifests = stock_manifests(&installed.cluster, reference, &["--default-volumes-to-fs-backup"])?;
+        manifests.iter_mut().filter_map(|object| object.pointer_mut("/spec/template/spec")).for_each(without_plugins);
+        let (definitions, others): (Vec<_>, Vec<_>) =
+            manifests.into_iter().partition(|object| object["kind"] == "CustomResourceDefinition");
         let list = |items| json!({ "apiVersion": "v1", "kind": "List", "items": Value::Array(items) });
         kubectl.apply_object(&list(definitions))?;
         kubectl.run(&["wait", "crd", "--all", "--for=condition=Established", "--timeout=300s"])?;
@@ -107,30 +105,6 @@ fn stock() -> Result<Vec<u8>> {
 }
 
 impl Installed {
-    /// What `velero install` says, without what would fetch a plugin, and with resources that are those of both.
-    fn manifests(&self, reference: &str) -> Result<Vec<Value>> {
-        let scratch = tempfile::tempdir()?;
-        let secret = scratch.path().join("credentials");
-        fs::write(&secret, format!("[default]\naws_access_key_id={ACCESS_KEY}\naws_secret_access_key={SECRET_KEY}\n"))?;
-        let config = format!("region=us-east-1,s3ForcePathStyle=true,s3Url={}", self.cluster.minio().endpoint());
-        let arguments = [
-            &["install", "--dry-run", "-o", "json", "--provider", "aws", "--plugins", "localhost/none:1"][..],
-            &["--image", reference, "--bucket", BUCKET, "--use-node-agent", "--use-volume-snapshots=false"],
-            &["--default-volumes-to-fs-backup", "--backup-location-config", &config],
-            &["--secret-file", secret.to_str().context("a path in UTF-8")?],
-        ];
-        let printed = velero(Tool::Velero118, self.cluster.kubeconfig(), &arguments.concat())?;
-        let mut list: Value = serde_json::from_str(&printed).context("velero install prints JSON")?;
-        for object in list["items"].as_array_mut().context("a list")? {
-            if let Some(pod) = object.pointer_mut("/spec/template/spec") {
-                pod["initContainers"] = json!([]);
-                pod["containers"][0]["imagePullPolicy"] = json!("Never");
-                without_plugins(pod);
-            }
-        }
-        serde_json::from_value(list["items"].take()).context("a list of objects")
-    }
-
     /// From now on the location encrypts, and Restores are given the identity.
     fn encrypt(&self) -> Result<()> {
         let kubectl = self.cluster.kubectl();

@@ -48,32 +48,11 @@ impl Deployment {
         Ok(Self { cluster })
     }
 
-    /// What `velero install` says for our image, without the container of a plugin, which we need not.
-    fn manifests(&self) -> Result<Vec<Value>> {
-        let scratch = tempfile::tempdir()?;
-        let secret = scratch.path().join("credentials");
-        fs::write(&secret, format!("[default]\naws_access_key_id={ACCESS_KEY}\naws_secret_access_key={SECRET_KEY}\n"))?;
-        let config = format!("region=us-east-1,s3ForcePathStyle=true,s3Url={}", self.cluster.minio().endpoint());
-        let arguments = [
-            &["install", "--dry-run", "-o", "json", "--provider", "aws", "--plugins", "localhost/none:1"][..],
-            &["--image", image::TRYSAIL, "--bucket", BUCKET, "--use-node-agent", "--use-volume-snapshots=false"],
-            &["--backup-location-config", &config, "--secret-file", secret.to_str().context("a path in UTF-8")?],
-        ];
-        let printed = velero(Tool::Velero118, self.cluster.kubeconfig(), &arguments.concat())?;
-        let mut list: Value = serde_json::from_str(&printed).context("velero install prints JSON")?;
-        for object in list["items"].as_array_mut().context("a list")? {
-            if let Some(pod) = object.pointer_mut("/spec/template/spec") {
-                pod["initContainers"] = json!([]);
-                pod["containers"][0]["imagePullPolicy"] = json!("Never");
-            }
-        }
-        serde_json::from_value(list["items"].take()).context("a list of objects")
-    }
-
     fn install(&self) -> Result<()> {
         let kubectl = self.cluster.kubectl();
-        let (definitions, others): (Vec<_>, Vec<_>) =
-            self.manifests()?.into_iter().partition(|object| object["kind"] == "CustomResourceDefinition");
+        let (definitions, others): (Vec<_>, Vec<_>) = stock_manifests(&self.cluster, image::TRYSAIL, &[])?
+            .into_iter()
+            .partition(|object| object["kind"] == "CustomResourceDefinition");
         let list = |items| json!({ "apiVersion": "v1", "kind": "List", "items": Value::Array(items) });
         kubectl.apply_object(&list(definitions))?;
         self.wait_for_definitions()?;
@@ -137,4 +116,27 @@ impl Deployment {
         ]
         .join("\n")
     }
+}
+
+/// What `velero install` says for an image, without the container that fetches a plugin, with more of its arguments.
+pub fn stock_manifests(cluster: &Cluster, reference: &str, more: &[&str]) -> Result<Vec<Value>> {
+    let scratch = tempfile::tempdir()?;
+    let secret = scratch.path().join("credentials");
+    fs::write(&secret, format!("[default]\naws_access_key_id={ACCESS_KEY}\naws_secret_access_key={SECRET_KEY}\n"))?;
+    let config = format!("region=us-east-1,s3ForcePathStyle=true,s3Url={}", cluster.minio().endpoint());
+    let arguments = [
+        &["install", "--dry-run", "-o", "json", "--provider", "aws", "--plugins", "localhost/none:1"][..],
+        &["--image", reference, "--bucket", BUCKET, "--use-node-agent", "--use-volume-snapshots=false"],
+        &["--backup-location-config", &config, "--secret-file", secret.to_str().context("a path in UTF-8")?],
+        more,
+    ];
+    let printed = velero(Tool::Velero118, cluster.kubeconfig(), &arguments.concat())?;
+    let mut list: Value = serde_json::from_str(&printed).context("velero install prints JSON")?;
+    for object in list["items"].as_array_mut().context("a list")? {
+        if let Some(pod) = object.pointer_mut("/spec/template/spec") {
+            pod["initContainers"] = json!([]);
+            pod["containers"][0]["imagePullPolicy"] = json!("Never");
+        }
+    }
+    serde_json::from_value(list["items"].take()).context("a list of objects")
 }
