@@ -130,6 +130,47 @@ fn a_claim_that_no_pod_mounts_is_saved_through_a_pod_that_holds_it_and_goes_agai
 }
 
 #[test]
+fn hooks_run_around_the_reading_of_volumes_and_in_the_restored_pod() -> Result<()> {
+    let Some(deployment) = deployment("hooks_run_around_the_reading_of_volumes_and_in_the_restored_pod")? else {
+        return Ok(());
+    };
+    let kubectl = deployment.cluster.kubectl();
+    application::start(deployment, "hooked")?;
+    let shell = |words: &str| json!(["sh", "-c", words]).to_string();
+    let hooks = [
+        ("pre.hook.backup.velero.io/command", shell("echo frozen > /data/state && sync")),
+        ("post.hook.backup.velero.io/command", shell("echo thawed > /data/state && sync")),
+        ("post.hook.restore.velero.io/command", shell("cp /data/state /data/seen")),
+        ("init.hook.restore.velero.io/container-name", "first".to_owned()),
+        ("init.hook.restore.velero.io/container-image", BUSYBOX.to_owned()),
+        ("init.hook.restore.velero.io/command", json!(["true"]).to_string()),
+    ];
+    let annotations = hooks.map(|(key, value)| format!("{key}={value}"));
+    let arguments = ["-n", "hooked", "annotate", "pod", "writer"].into_iter();
+    let arguments: Vec<&str> = arguments.chain(annotations.iter().map(String::as_str)).collect();
+    kubectl.run(&arguments)?;
+    let backup = back_up(deployment, Tool::Velero118, "hooked", "hooked")?;
+    assert_eq!(backup["status"]["hookStatus"], json!({ "hooksAttempted": 2 }));
+    let read = |file: &str| {
+        let path = format!("/data/{file}");
+        kubectl.run(&["-n", "hooked", "exec", "writer", "-c", "main", "--", "cat", &path])
+    };
+    assert_eq!(read("state")?, "thawed\n");
+    application::lose(deployment, "hooked")?;
+    let printed =
+        deployment.velero(Tool::Velero118, &["restore", "create", "hooked", "--from-backup", "hooked", "--wait"])?;
+    let restore = deployment.object("restore", "hooked")?;
+    ensure!(restore["status"]["phase"] == "Completed", "{printed}\n{}", deployment.words());
+    assert_eq!(restore["status"]["hookStatus"], json!({ "hooksAttempted": 1 }));
+    assert_eq!([read("state")?, read("seen")?], ["frozen\n", "frozen\n"]);
+    let pod = kubectl.get(&["pod", "writer", "-n", "hooked"])?;
+    let first = pod["spec"]["initContainers"].as_array().into_iter().flatten();
+    let names: Vec<&Value> = first.map(|container| &container["name"]).collect();
+    assert_eq!(names, [&json!("restore-wait"), &json!("first")]);
+    Ok(())
+}
+
+#[test]
 fn the_data_of_a_volume_lies_in_the_bucket_and_can_be_restored_without_the_cluster() -> Result<()> {
     let test = "the_data_of_a_volume_lies_in_the_bucket_and_can_be_restored_without_the_cluster";
     let Some(deployment) = deployment(test)? else { return Ok(()) };
