@@ -7,14 +7,14 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
-    core::ErrorResponse,
+    core::Status,
     runtime::wait::await_condition,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use trysail_controller::server;
 
-use crate::args::cluster::Connection;
+use crate::{args::cluster::Connection, program};
 
 /// Objects in one page of a list.
 const PAGE: u32 = 500;
@@ -172,15 +172,15 @@ pub(crate) fn refusal<K: Kind>(error: kube::Error) -> anyhow::Error {
     }
 }
 
-fn sentence<K: Kind>(status: &ErrorResponse) -> String {
-    let (message, noun) = (&status.message, noun::<K>());
+fn sentence<K: Kind>(status: &Status) -> String {
+    let (message, noun, program) = (&status.message, noun::<K>(), program());
     match status.code {
         // A kind that is not served is told in plain text, without a name.
         404 if !message.contains(" not found") || message.contains("page not found") => {
-            format!("the cluster does not serve {}: trysail install --crds-only defines it", K::plural(&()))
+            format!("the cluster does not serve {}: {program} install --crds-only defines it", K::plural(&()))
         }
-        404 => format!("{message}; trysail {noun} get lists what is there"),
-        409 if status.reason == "AlreadyExists" => format!("{message}; trysail {noun} get NAME shows it"),
+        404 => format!("{message}; {program} {noun} get lists what is there"),
+        409 if status.reason == "AlreadyExists" => format!("{message}; {program} {noun} get NAME shows it"),
         403 => format!("{message}; kubectl auth can-i --list -n NAMESPACE tells what you may do"),
         _ => message.clone(),
     }

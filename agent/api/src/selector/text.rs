@@ -153,8 +153,7 @@ mod tests {
     #[test]
     fn what_is_no_selector_is_quoted() {
         let why = |text: &str| text.parse::<LabelSelector>().unwrap_err().to_string();
-        let expected =
-            r#"couldn't parse the selector string "a=b=c": found '=', expected: ',' or 'end of string'"#;
+        let expected = r#"couldn't parse the selector string "a=b=c": found '=', expected: ',' or 'end of string'"#;
         assert_eq!(why("a=b=c"), expected);
         assert_eq!(why("a=b,,c"), r#"couldn't parse the selector string "a=b,,c": a key is missing"#);
         assert!(why("a near (b)").ends_with("found 'near', expected: in, notin"));

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args as Group, Subcommand};
 use trysail_api::{duration::Duration, selector::LabelSelector};
 
-use super::cluster::{Alternatives, Connection, Deleting, Describing, Draft, Listing, Logs, Selecting, Trust, Waiting, alternatives, ordered, pair};
+use super::cluster::{
+    Alternatives, Connection, Deleting, Describing, Draft, Listing, Logs, Selecting, Trust, Waiting, alternatives,
+    ordered, pair,
+};
 
 /// Backups of a cluster.
 #[derive(Debug, Subcommand)]

@@ -3,7 +3,10 @@
 use clap::{Args as Group, Subcommand};
 use trysail_api::{duration::Duration, selector::LabelSelector};
 
-use super::cluster::{Alternatives, Connection, Deleting, Describing, Draft, Existing, Listing, Logs, Waiting, alternatives, mapping, pair};
+use super::cluster::{
+    Alternatives, Connection, Deleting, Describing, Draft, Existing, Listing, Logs, Waiting, alternatives, mapping,
+    pair,
+};
 
 /// Restores of a cluster.
 #[derive(Debug, Subcommand)]

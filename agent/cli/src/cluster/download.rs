@@ -1,10 +1,6 @@
 //! Stored files of backups and restores, fetched as the server's users fetch them: the server signs a URL, the store serves it.
 
-use std::{
-    fs,
-    io::Write,
-    time::Duration,
-};
+use std::{fs, io::Write, time::Duration};
 
 use anyhow::{Context as _, Result};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -53,7 +49,9 @@ impl<'a> Downloads<'a> {
             Some(path) => Some(fs::read(path).with_context(|| path.display().to_string())?),
             None => certificates(cluster, backup).await,
         };
-        for certificate in Certificate::from_pem_bundle(&pem.unwrap_or_default()).context("certificates of the store")? {
+        for certificate in
+            Certificate::from_pem_bundle(&pem.unwrap_or_default()).context("certificates of the store")?
+        {
             http = http.add_root_certificate(certificate);
         }
         Ok(Self { cluster, http: http.build().context("make an HTTP client")? })

@@ -3,7 +3,7 @@
 pub(crate) mod describe;
 pub(crate) mod spec;
 pub(crate) mod structured;
-mod volumes;
+pub(crate) mod volumes;
 
 use std::cmp::Ordering;
 
@@ -13,17 +13,8 @@ use trysail_api::{backup::Backup, time::Time};
 use super::{View, moment, selector};
 
 /// Columns of a table. Source: Velero pkg/cmd/util/output/backup_printer.go.
-pub(crate) const COLUMNS: [&str; 9] = [
-    "NAME",
-    "STATUS",
-    "ERRORS",
-    "WARNINGS",
-    "CREATED",
-    "EXPIRES",
-    "STORAGE LOCATION",
-    "QUEUE POSITION",
-    "SELECTOR",
-];
+pub(crate) const COLUMNS: [&str; 9] =
+    ["NAME", "STATUS", "ERRORS", "WARNINGS", "CREATED", "EXPIRES", "STORAGE LOCATION", "QUEUE POSITION", "SELECTOR"];
 
 /// One row.
 pub(crate) fn row(backup: &Backup, view: &View) -> Vec<String> {

@@ -15,6 +15,13 @@ pub(crate) enum Missing {
     Failed(String),
 }
 
+impl Missing {
+    /// The same as an error about that file.
+    pub(crate) fn of(self, what: &str) -> anyhow::Error {
+        anyhow::anyhow!("{what}: {self}")
+    }
+}
+
 /// A file, or why there is none.
 pub(crate) type Fetched<T> = Result<T, Missing>;
 

@@ -33,7 +33,11 @@ impl<'a> PodVolume<'a> {
         let status = volume.status.clone().unwrap_or_default();
         let pod = &volume.spec.pod;
         Self {
-            pod: format!("{}/{}", pod.namespace.as_deref().unwrap_or_default(), pod.name.as_deref().unwrap_or_default()),
+            pod: format!(
+                "{}/{}",
+                pod.namespace.as_deref().unwrap_or_default(),
+                pod.name.as_deref().unwrap_or_default()
+            ),
             volume: &volume.spec.volume,
             phase: status.phase,
             progress: status.progress.unwrap_or_default(),
