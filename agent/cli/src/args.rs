@@ -79,6 +79,8 @@ pub(crate) enum Command {
     /// Where backups of a cluster lie.
     #[command(subcommand, alias = "backup-locations")]
     BackupLocation(location::Location),
+    /// Tell what is dangerous about the backups of a cluster, with one remedy each. Exit code 1 where something is unsafe.
+    Doctor(cluster::Connection),
     /// Print the versions of this program and of the server.
     Version(cluster::Version),
     /// Snapshots of directories.

@@ -5,9 +5,11 @@ mod browse;
 mod check;
 mod cluster;
 mod definitions;
+mod doctor;
 mod guard;
 mod location;
 mod node_agent;
+mod preview;
 mod repo;
 mod restore;
 mod schedule;
@@ -33,9 +35,10 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
     let place = || Place::new(&shared);
     match command {
         Command::Backup(command) => runtime.block_on(backup::run(command)),
-        Command::Restore(command) => runtime.block_on(restore::run(command)),
+        Command::Restore(command) => runtime.block_on(restore::run(&shared, command)),
         Command::Schedule(command) => runtime.block_on(schedule::run(command)),
         Command::BackupLocation(command) => runtime.block_on(location::run(command)),
+        Command::Doctor(connection) => runtime.block_on(doctor::run(&shared, &connection)),
         Command::Version(version) => runtime.block_on(version::run(&shared, &version)),
         Command::Verb(verb) => run(Args { shared, command: verb.noun_first() }, runtime),
         Command::Volume(Volume::Backup(backup)) => volume::backup(&place()?, &shared, &backup, runtime),

@@ -3,9 +3,11 @@
 mod args;
 mod cluster;
 mod command;
+mod doctor;
 mod draft;
 mod output;
 mod place;
+mod preview;
 mod progress;
 mod restore_helper;
 mod show;

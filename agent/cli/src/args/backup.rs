@@ -42,6 +42,9 @@ pub(crate) struct BackupCreate {
     /// Make the backup that a schedule would make. All other flags but those for the name, labels and annotations are ignored.
     #[arg(long, value_name = "SCHEDULE")]
     pub(crate) from_schedule: Option<String>,
+    /// Tell which objects and volumes would be taken, which volumes not and why, and make nothing.
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
     #[command(flatten)]

@@ -98,6 +98,9 @@ pub(crate) struct RestoreCreate {
     /// How many files are written at once.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
     pub(crate) parallel_files_download: Option<i32>,
+    /// Tell what would be created, kept, skipped and filled, and why, and change nothing. An encrypted backup needs --identity.
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
     #[command(flatten)]

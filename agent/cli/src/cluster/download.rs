@@ -15,6 +15,7 @@ use trysail_api::{
     backup_storage_location::{BackupStorageLocation, ObjectStorage},
     download_request::{DownloadRequest, DownloadRequestSpec, DownloadTarget, DownloadTargetKind},
 };
+use trysail_repository::store::OBJECT_BYTES_MAX;
 
 use super::Cluster;
 use crate::{
@@ -97,9 +98,17 @@ impl<'a> Downloads<'a> {
 
     /// A compressed file of JSON.
     pub(crate) async fn json<T: DeserializeOwned>(&self, kind: DownloadTargetKind, name: &str) -> Fetched<T> {
-        let mut held = Held::default();
+        let mut held = Held { bytes: Vec::new(), max: DESCRIBED_MAX };
         self.unzipped(kind, name, DESCRIBED_WITHIN, &mut held).await?;
-        serde_json::from_slice(&held.0).map_err(|error| Missing::Failed(format!("it is damaged: {error}")))
+        serde_json::from_slice(&held.bytes).map_err(|error| Missing::Failed(format!("it is damaged: {error}")))
+    }
+
+    /// A file as it is stored, in memory: it is no larger than an object of a store can be.
+    pub(crate) async fn whole(&self, kind: DownloadTargetKind, name: &str, limit: Duration) -> Fetched<Vec<u8>> {
+        let max = usize::try_from(OBJECT_BYTES_MAX).unwrap_or(usize::MAX);
+        let mut held = Held { bytes: Vec::new(), max };
+        self.raw(kind, name, limit, &mut held).await?;
+        Ok(held.bytes)
     }
 
     /// Asks the server for a URL and waits for it. The server deletes the request in ten minutes.
@@ -141,16 +150,19 @@ async fn certificates(cluster: &Cluster, backup: Option<&Backup>) -> Option<Vec<
     BASE64_STANDARD.decode(ca_cert?.0).ok()
 }
 
-/// A file in memory, as large as one may be that is told of.
-#[derive(Debug, Default)]
-struct Held(Vec<u8>);
+/// A file in memory, as large as it may be.
+#[derive(Debug)]
+struct Held {
+    bytes: Vec<u8>,
+    max: usize,
+}
 
 impl Write for Held {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.0.len() + bytes.len() > DESCRIBED_MAX {
-            return Err(std::io::Error::other(format!("it is larger than {} MiB", DESCRIBED_MAX >> 20)));
+        if self.bytes.len() + bytes.len() > self.max {
+            return Err(std::io::Error::other(format!("it is larger than {} MiB", self.max >> 20)));
         }
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -21,7 +21,10 @@ use trysail_api::{
 };
 use trysail_repository::seal;
 
-use super::cluster::{self, Chosen, End, Sheet, confirm, view, wait};
+use super::{
+    cluster::{self, Chosen, End, Sheet, confirm, view, wait},
+    preview,
+};
 use crate::{
     Outcome,
     args::{
@@ -60,6 +63,10 @@ async fn create(create: &BackupCreate) -> Result<Outcome> {
             draft::from_schedule(create, &cluster.get::<Schedule>(schedule.trim()).await?, Timestamp::now())
         }
     };
+    if create.dry_run {
+        let cluster = Cluster::connect(&create.connection).await?;
+        return preview::backup(&cluster, create.draft.form(), &backup).await;
+    }
     if let Some(form) = create.draft.form() {
         return cluster::print(form, &backup);
     }

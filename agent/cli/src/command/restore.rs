@@ -13,10 +13,12 @@ use trysail_api::{
 use super::{
     backup::span,
     cluster::{self, Chosen, End, Sheet, confirm, view, wait},
+    preview,
 };
 use crate::{
     Outcome,
     args::{
+        Shared,
         cluster::{Deleting, Describing, Form, Logs},
         restore::{self as args, RestoreCreate},
     },
@@ -27,9 +29,9 @@ use crate::{
 };
 
 /// Runs the command that was typed.
-pub(super) async fn run(command: args::Restore) -> Result<Outcome> {
+pub(super) async fn run(shared: &Shared, command: args::Restore) -> Result<Outcome> {
     match command {
-        args::Restore::Create(create) => self::create(&create).await,
+        args::Restore::Create(create) => self::create(shared, &create).await,
         args::Restore::Get(listing) => cluster::get(&listing, &Sheet { columns: &COLUMNS, row, order: str::cmp }).await,
         args::Restore::Describe(describing) => describe(&describing).await,
         args::Restore::Logs(logs) => self::logs(&logs).await,
@@ -37,10 +39,13 @@ pub(super) async fn run(command: args::Restore) -> Result<Outcome> {
     }
 }
 
-async fn create(create: &RestoreCreate) -> Result<Outcome> {
+async fn create(shared: &Shared, create: &RestoreCreate) -> Result<Outcome> {
     let cluster = Cluster::connect(&create.connection).await?;
     let source = source(&cluster, create).await?;
     let restore = draft::restore(create, &source, &Zoned::now())?;
+    if create.dry_run {
+        return preview::restore(&cluster, shared, create.draft.form(), &restore).await;
+    }
     if let Some(form) = create.draft.form() {
         return cluster::print(form, &restore);
     }
