@@ -10,9 +10,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use trysail_repository::seal::Identity;
 use trysail_tests::{
     built,
     installation::{BUCKET, Installation},
+    tools::Tool,
 };
 
 /// Our program under the name of the stock one, beside the cluster that it is for.
@@ -352,5 +354,80 @@ fn a_wait_ends_with_a_code_that_tells_how_and_as_velero_with_success() -> Result
         Some(1)
     );
     assert_eq!(ours.code(&["restore", "create"])?, Some(2));
+    Ok(())
+}
+
+/// What became of an object or volume in a forecast.
+fn deed(forecast: &Value, list: &str, name: &str) -> String {
+    let lines = forecast[list].as_array().map(Vec::as_slice).unwrap_or_default();
+    let line = lines.iter().find(|line| line["name"] == *name);
+    line.and_then(|line| line["action"].as_str()).unwrap_or("not there").to_owned()
+}
+
+#[test]
+fn dry_runs_tell_what_would_be_done_and_make_nothing() -> Result<()> {
+    let (installation, ours) = shop()?;
+    let json = |arguments: &[&str]| -> Result<Value> { Ok(serde_json::from_str(&ours.print(arguments)?)?) };
+    let backup = ["backup", "create", "dry", "--include-namespaces", "app1", "--dry-run", "-o", "json"];
+    let forecast = json(&backup)?;
+    assert_eq!((&forecast["objects"]["v1/ConfigMap"], &forecast["objects"]["v1/Namespace"]), (&json!(2), &json!(1)));
+    assert_eq!(ours.print(&["backup", "get"])?, "");
+    ours.print(&["backup", "create", "b1", "--include-namespaces", "app1", "--wait"])?;
+    let restore = ["restore", "create", "--from-backup", "b1", "--dry-run"];
+    let forecast = json(&[&restore[..], &["-o", "json"]].concat())?;
+    assert_eq!(deed(&forecast, "objects", "app1/settings"), "keep");
+    let update = json(&[&restore[..], &["--existing-resource-policy=update", "-o", "json"]].concat())?;
+    assert_eq!(deed(&update, "objects", "app1/settings"), "update");
+    let mapped = [&restore[..], &["--namespace-mappings", "app1:app3"]].concat();
+    let forecast = json(&[&mapped[..], &["-o", "json"]].concat())?;
+    assert_eq!(["app3", "app3/settings"].map(|name| deed(&forecast, "objects", name)), ["create", "create"]);
+    let told = ours.print(&mapped)?;
+    assert!(told.contains("create   v1/ConfigMap") && told.ends_with("Nothing was changed.\n"), "{told}");
+    assert_eq!(ours.print(&["restore", "get"])?, "");
+    let namespace = installation.api.kubectl().run(&["get", "namespace", "app3", "--ignore-not-found"])?;
+    assert_eq!(namespace, "");
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_of_an_encrypted_backup_needs_the_identity() -> Result<()> {
+    let (installation, ours) = shop()?;
+    let key = String::from_utf8(Command::new(Tool::AgeKeygen.path()?).output()?.stdout)?;
+    let recipient = key.lines().find_map(|line| line.strip_prefix("# public key: ")).context("a public key")?;
+    let file = installation.api.scratch().join("identity");
+    std::fs::write(&file, &key)?;
+    let annotation = format!("trysail.io/recipients={recipient}");
+    let annotate = ["annotate", "backupstoragelocations.velero.io", "default", "-n", "velero", &annotation];
+    installation.api.kubectl().run(&annotate)?;
+    ours.print(&["backup", "create", "b1", "--include-namespaces", "app1", "--wait"])?;
+    let restore = ["restore", "create", "--from-backup", "b1", "--dry-run"];
+    let said = ours.refused(&restore)?;
+    assert!(said.contains("backup b1 is encrypted: --identity FILE opens it here"), "{said}");
+    let told = ours.print(&[&restore[..], &["--identity", file.to_str().context("UTF-8")?]].concat())?;
+    assert!(told.contains("app1/settings"), "{told}");
+    Ok(())
+}
+
+#[test]
+fn the_doctor_names_what_is_dangerous_and_ends_with_one() -> Result<()> {
+    let (installation, ours) = shop()?;
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "data", "namespace": "app1" },
+        "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
+    });
+    installation.apply(&claim)?;
+    assert_eq!(ours.code(&["doctor"])?, Some(1));
+    let output = ours.command(&ours.program, &["doctor", "-o", "json"])?;
+    let hazards: Vec<Value> = serde_json::from_slice(&output.stdout)?;
+    let told = |hazard: &Value| format!("{} {}", hazard["weight"], hazard["object"]).replace('"', "");
+    let expected = ["unsafe backup-location/default", "unsafe namespace/app1", "advice backup-location/default"];
+    assert_eq!(hazards.iter().map(told).collect::<Vec<_>>(), expected);
+    // With recipients nobody can read, and with a schedule nothing is forgotten: what is left is advice.
+    let (_, recipient) = Identity::ephemeral();
+    let annotation = format!("trysail.io/recipients={}", recipient.text());
+    let annotate = ["annotate", "backupstoragelocations.velero.io", "default", "-n", "velero", &annotation];
+    installation.api.kubectl().run(&annotate)?;
+    ours.print(&["schedule", "create", "app1", "--schedule", "@daily", "--include-namespaces", "app1"])?;
+    assert_eq!(ours.code(&["doctor"])?, Some(0));
     Ok(())
 }

@@ -1,6 +1,10 @@
 //! The repository that a command works on: from its URL to an open repository with its keys and identities.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;

@@ -119,9 +119,9 @@ async fn policy(cluster: &Cluster, spec: &BackupSpec) -> Result<Option<Policy>> 
 async fn without_labelled(cluster: &Cluster, mut spec: BackupSpec) -> Result<BackupSpec> {
     if spec.excluded_namespaces.as_ref().is_none_or(Vec::is_empty) {
         let labels = format!("{}=true", label::EXCLUDE_FROM_BACKUP);
-        let namespaces = Api::<Namespace>::all(cluster.client().clone()).list(&ListParams::default().labels(&labels));
-        let names: Vec<String> =
-            namespaces.await.context("list namespaces")?.items.iter().map(kube::ResourceExt::name_any).collect();
+        let api = Api::<Namespace>::all(cluster.client().clone());
+        let namespaces = api.list(&ListParams::default().labels(&labels)).await.context("list namespaces")?;
+        let names: Vec<String> = namespaces.items.iter().map(kube::ResourceExt::name_any).collect();
         spec.excluded_namespaces = Some(names).filter(|names| !names.is_empty());
     }
     Ok(spec)
