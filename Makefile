@@ -45,8 +45,8 @@ test: ## All tests that need the Rust toolchain alone
 test-store: ## A real MinIO, restores with stock tools, and the real sops and vals (needs Go, age, zstd, tar, curl, python3, bsdtar, busybox)
 	$(NAMED) trysail-tests/store,trysail-volume/stock-tools --test rescue --test store_minio --test secrets --test stock_tar
 
-test-api: ## A real API server: stock velero command lines on it, its objects in archives, the server, its backups and restores, and the node agent (needs Go)
-	$(NAMED) trysail-tests/api --test api_server --test collect --test server --test backup --test restore --test trust --test node_agent
+test-api: ## A real API server: stock velero command lines on it, its objects in archives, the server, its backups and restores, our own command line, and the node agent (needs Go)
+	$(NAMED) trysail-tests/api --test api_server --test collect --test server --test backup --test restore --test trust --test own_cli --test node_agent
 
 test-nix: ## The modules, on every Nix that is found (needs Nix, jq, git, python3)
 	tests/nix/run

@@ -1,11 +1,23 @@
 //! `Schedule`: Backups that are made again and again. When is in `cron`.
 
-use kube::CustomResource;
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{CustomResource, Resource as _, ResourceExt as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
 
-use crate::{backup::BackupSpec, time::Time, words::words};
+use crate::{
+    backup::{Backup, BackupSpec},
+    names::{label, label_value, scheduled_backup},
+    time::Time,
+    words::words,
+};
+
+/// Annotations that describe a Schedule's own manifest and would be wrong on a Backup.
+const NOT_COPIED: [&str; 1] = ["kubectl.kubernetes.io/last-applied-configuration"];
 
 /// What to back up, and when.
 #[skip_serializing_none]
@@ -38,6 +50,38 @@ pub struct ScheduleSpec {
     /// Whether the Backups are deleted together with the Schedule.
     #[schemars(extend("nullable" = true))]
     pub use_owner_references_in_backup: Option<bool>,
+}
+
+impl Schedule {
+    /// The Backup that it makes at a time: the same that `velero backup create --from-schedule` makes.
+    ///
+    /// Source: Velero `pkg/builder/backup_builder.go`, `FromSchedule`.
+    pub fn backup(&self, at: Timestamp) -> Backup {
+        let template = &self.spec.template;
+        let name = self.name_any();
+        let mut backup = Backup::new(&scheduled_backup(&name, at), template.clone());
+        backup.metadata.namespace = self.namespace();
+        let own = template.metadata.as_ref().and_then(|metadata| metadata.labels.clone());
+        let mut labels = own.unwrap_or_else(|| self.labels().clone());
+        labels.insert(label::SCHEDULE_NAME.to_owned(), label_value(&name));
+        backup.metadata.labels = Some(labels);
+        let is_copied =
+            |(key, _): &(&String, &String)| !NOT_COPIED.contains(&key.as_str()) && !key.starts_with("trysail.io/");
+        let copied = self.annotations().iter().filter(is_copied).map(|(key, value)| (key.clone(), value.clone()));
+        let annotations: BTreeMap<String, String> = copied.collect();
+        backup.metadata.annotations = (!annotations.is_empty()).then_some(annotations);
+        if self.spec.use_owner_references_in_backup == Some(true) {
+            backup.metadata.owner_references = Some(vec![OwnerReference {
+                api_version: Self::api_version(&()).into_owned(),
+                kind: Self::kind(&()).into_owned(),
+                name,
+                uid: self.uid().unwrap_or_default(),
+                controller: Some(true),
+                block_owner_deletion: None,
+            }]);
+        }
+        backup
+    }
 }
 
 words! {

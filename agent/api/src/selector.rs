@@ -1,10 +1,14 @@
-//! Selection of objects by their labels, as Kubernetes writes and judges it.
+//! Selection of objects by their labels, as Kubernetes writes and judges it. How people type and read it is in `text`.
+
+mod text;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
+
+pub use self::text::ParseError;
 
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;

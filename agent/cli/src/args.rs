@@ -1,12 +1,18 @@
 //! What a person may type. Nothing is looked up or opened here.
 
+pub(crate) mod backup;
+pub(crate) mod cluster;
+pub(crate) mod location;
+pub(crate) mod restore;
 mod server;
+mod verbs;
 
 use std::path::PathBuf;
 
-use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use clap::{Args as Group, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 
 pub(crate) use server::{LogFormat, NodeAgent, NodeRestore, NodeServer, Server, Uploader, WithoutEffect};
+pub(crate) use verbs::Verb;
 
 /// Backups of volumes that people can trust.
 #[derive(Debug, Parser)]
@@ -28,16 +34,28 @@ pub(crate) struct Shared {
     /// File with age identities, or an SSH private key, that open what is encrypted. May be given several times.
     #[arg(long, global = true, env = "TRYSAIL_IDENTITY", value_name = "FILE")]
     pub(crate) identity: Vec<PathBuf>,
+    // A text, since some commands have an `-o` of their own that says other things: clap asks that all are of one type.
     /// How results are printed.
-    #[arg(short, long, global = true, value_enum, default_value = "table", value_name = "FORMAT")]
-    pub(crate) output: Format,
+    #[arg(short, long, global = true, value_name = "FORMAT", value_parser = PossibleValuesParser::new(["table", "json", "yaml"]))]
+    output: Option<String>,
     /// Print no progress and no hints: only results, and what went wrong.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 }
 
+impl Shared {
+    /// How results are printed; a table where nothing was said.
+    pub(crate) fn format(&self) -> Format {
+        match self.output.as_deref() {
+            Some("json") => Format::Json,
+            Some("yaml") => Format::Yaml,
+            _ => Format::Table,
+        }
+    }
+}
+
 /// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// For people.
     Table,
@@ -49,6 +67,22 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Backups of a cluster.
+    #[command(subcommand, alias = "backups")]
+    Backup(backup::Backup),
+    /// Restores of a cluster.
+    #[command(subcommand, alias = "restores")]
+    Restore(restore::Restore),
+    /// Backups of a cluster that are made again and again.
+    #[command(subcommand, alias = "schedules")]
+    Schedule(backup::Schedule),
+    /// Where backups of a cluster lie.
+    #[command(subcommand, alias = "backup-locations")]
+    BackupLocation(location::Location),
+    /// Tell what is dangerous about the backups of a cluster, with one remedy each. Exit code 1 where something is unsafe.
+    Doctor(cluster::Connection),
+    /// Print the versions of this program and of the server.
+    Version(cluster::Version),
     /// Snapshots of directories.
     #[command(subcommand)]
     Volume(Volume),
@@ -67,6 +101,8 @@ pub(crate) enum Command {
     /// Move the data of volumes, on the node where they are.
     #[command(subcommand)]
     NodeAgent(NodeAgent),
+    #[command(flatten)]
+    Verb(Verb),
     /// Print a completion script for a shell.
     Completion {
         /// The shell.
@@ -195,6 +231,8 @@ pub(crate) enum Withhold {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Repo {
+    /// List the repositories of a cluster.
+    Get(cluster::Listing),
     /// Make a repository.
     Init {
         #[command(flatten)]

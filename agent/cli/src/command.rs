@@ -1,13 +1,21 @@
 //! One file for each group of commands; each command is one function from arguments to an outcome.
 
+mod backup;
 mod browse;
 mod check;
+mod cluster;
 mod definitions;
+mod doctor;
 mod guard;
+mod location;
 mod node_agent;
+mod preview;
 mod repo;
+mod restore;
+mod schedule;
 mod secrets;
 mod server;
+mod version;
 mod volume;
 
 use anyhow::Result;
@@ -26,6 +34,13 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
     let Args { shared, command } = args;
     let place = || Place::new(&shared);
     match command {
+        Command::Backup(command) => runtime.block_on(backup::run(command)),
+        Command::Restore(command) => runtime.block_on(restore::run(&shared, command)),
+        Command::Schedule(command) => runtime.block_on(schedule::run(command)),
+        Command::BackupLocation(command) => runtime.block_on(location::run(command)),
+        Command::Doctor(connection) => runtime.block_on(doctor::run(&shared, &connection)),
+        Command::Version(version) => runtime.block_on(version::run(&shared, &version)),
+        Command::Verb(verb) => run(Args { shared, command: verb.noun_first() }, runtime),
         Command::Volume(Volume::Backup(backup)) => volume::backup(&place()?, &shared, &backup, runtime),
         Command::Volume(Volume::Restore(restore)) => volume::restore(&place()?, &shared, &restore, runtime),
         Command::Volume(Volume::List { volume }) => {
@@ -39,6 +54,7 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
             runtime.block_on(browse::diff(&place()?, &shared, &before, &after))
         }
         Command::Volume(Volume::Export { snapshot }) => runtime.block_on(browse::export(&place()?, &snapshot)),
+        Command::Repo(Repo::Get(listing)) => runtime.block_on(location::repositories(&listing)),
         Command::Repo(Repo::Init { recipients }) => runtime.block_on(repo::init(&place()?, &recipients)),
         Command::Repo(Repo::Adopt { root }) => runtime.block_on(repo::adopt(&place()?, root.as_deref())),
         Command::Repo(Repo::Check { read_data, mark_bad }) => {

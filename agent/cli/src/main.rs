@@ -1,11 +1,16 @@
 //! The `trysail` program: reads arguments, sets up the runtime and the log, runs one command, tells how it ended.
 
 mod args;
+mod cluster;
 mod command;
+mod doctor;
+mod draft;
 mod output;
 mod place;
+mod preview;
 mod progress;
 mod restore_helper;
+mod show;
 mod state;
 
 use std::{
@@ -24,6 +29,18 @@ enum Outcome {
     Incomplete,
     /// Damage was found.
     Damaged,
+    /// It was not done; why was told.
+    Failed,
+}
+
+/// The name by which scripts call the program that were written for Velero.
+const VELERO: &str = "velero";
+
+/// The name by which this program was called, as far as it matters: commands that it tells begin with it.
+fn program() -> &'static str {
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let is_velero = called.as_deref().and_then(Path::file_name) == Some(VELERO.as_ref());
+    if is_velero { VELERO } else { "trysail" }
 }
 
 /// Threads that read and write files of a store and decrypt. The allocator keeps freed packs for each thread that had them, so
@@ -62,7 +79,7 @@ fn main() -> ExitCode {
     let outcome = outcome.and_then(|outcome| output::flush().map(|()| outcome));
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Damaged) => ExitCode::from(1),
+        Ok(Outcome::Damaged | Outcome::Failed) => ExitCode::from(1),
         Ok(Outcome::Incomplete) => ExitCode::from(3),
         // As a shell tells the end by SIGPIPE, and as quietly.
         Err(error) if output::is_reader_gone(&error) => ExitCode::from(141),

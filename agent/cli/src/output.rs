@@ -64,6 +64,40 @@ pub(crate) fn line(text: &str) -> Result<()> {
     writeln!(std::io::stdout(), "{text}").context(OUTPUT)
 }
 
+/// Prints lines of a result, as they are.
+pub(crate) fn text(text: &str) -> Result<()> {
+    bytes(text.as_bytes())
+}
+
+/// Prints a result for programs as `velero describe` does: JSON with four spaces.
+pub(crate) fn indented(value: &serde_json::Value) -> Result<()> {
+    let mut text = Vec::new();
+    let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, form))?;
+    text.push(b'\n');
+    bytes(&text)
+}
+
+/// Prints a piece of a line at once.
+pub(crate) fn ask(text: &str) -> Result<()> {
+    bytes(text.as_bytes())?;
+    flush()
+}
+
+/// Where the bytes of a result go that is longer than memory.
+#[derive(Debug)]
+pub(crate) struct Results;
+
+impl std::io::Write for Results {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        std::io::stdout().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stdout().flush()
+    }
+}
+
 /// Prints bytes of a result.
 pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
     std::io::stdout().write_all(bytes).context(OUTPUT)

@@ -1,6 +1,10 @@
 //! The repository that a command works on: from its URL to an open repository with its keys and identities.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
@@ -59,6 +63,15 @@ pub(crate) fn home(variable: &str, below_home: &str) -> Result<std::path::PathBu
     Ok(Path::new(&home).join(below_home))
 }
 
+/// What files with identities open together; nothing where there are none.
+pub(crate) fn identity(files: &[PathBuf]) -> Result<Identity> {
+    files.iter().try_fold(Identity::default(), |identity, file| {
+        let context = || format!("--identity {}", file.display());
+        let text = std::fs::read_to_string(file).with_context(context)?;
+        Ok(identity.and(&Identity::parse(&text).with_context(context)?))
+    })
+}
+
 impl Place {
     /// The place that the arguments and the environment name.
     pub(crate) fn new(shared: &Shared) -> Result<Self> {
@@ -68,12 +81,7 @@ impl Place {
             let directory = home("XDG_DATA_HOME", ".local/share")?.join("trysail/repo");
             format!("file://{}", directory.to_str().context("the path of the data directory is not UTF-8")?)
         };
-        let mut identity = Identity::default();
-        for file in &shared.identity {
-            let context = || format!("--identity {}", file.display());
-            let text = std::fs::read_to_string(file).with_context(context)?;
-            identity = identity.and(&Identity::parse(&text).with_context(context)?);
-        }
+        let identity = identity(&shared.identity)?;
         let state = State::new(home("XDG_STATE_HOME", ".local/state")?.join("trysail"));
         Ok(Self { url, quiet: shared.quiet, state, identity })
     }

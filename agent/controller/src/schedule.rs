@@ -5,19 +5,18 @@
 
 mod due;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
-    Api, Resource as _, ResourceExt as _,
+    Api, ResourceExt as _,
     api::PostParams,
     runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
 };
 use serde_json::{Value, json};
 use trysail_api::{
     backup::Backup,
-    names::{label, label_value, scheduled_backup},
+    names::{label, label_value},
     schedule::Schedule,
     time::Time,
 };
@@ -30,9 +29,6 @@ use crate::{
     patch,
 };
 use due::{Step, decide};
-
-/// Annotations that describe a Schedule's own manifest and would be wrong on a Backup.
-const NOT_COPIED: [&str; 1] = ["kubectl.kubernetes.io/last-applied-configuration"];
 
 /// Looks after all Schedules for ever.
 pub(crate) async fn run(context: Arc<Context>) {
@@ -67,42 +63,12 @@ async fn gather(schedule: &Schedule, context: &Context) -> Result<Vec<Backup>> {
 /// Makes the Backup that is due. One of that name is the one: then an earlier answer was lost.
 async fn act(schedule: &Schedule, step: &Step, context: &Context) -> Result<()> {
     let Some(time) = step.make else { return Ok(()) };
-    let backup = backup(schedule, time);
+    let backup = schedule.backup(time);
     let name = backup.name_any();
     let made = context.api::<Backup>().create(&PostParams::default(), &backup).await;
     unless(&[409], made).map_err(Error::kubernetes(format!("create backup {name}")))?;
     tracing::info!(backup = name, "Created a backup, which was due");
     Ok(())
-}
-
-/// The Backup that a Schedule makes at a time: the same that `velero backup create --from-schedule` makes.
-///
-/// Source: Velero `pkg/builder/backup_builder.go`, `FromSchedule`.
-fn backup(schedule: &Schedule, at: Timestamp) -> Backup {
-    let template = &schedule.spec.template;
-    let name = schedule.name_any();
-    let mut backup = Backup::new(&scheduled_backup(&name, at), template.clone());
-    backup.metadata.namespace = schedule.namespace();
-    let own = template.metadata.as_ref().and_then(|metadata| metadata.labels.clone());
-    let mut labels = own.unwrap_or_else(|| schedule.labels().clone());
-    labels.insert(label::SCHEDULE_NAME.to_owned(), label_value(&name));
-    backup.metadata.labels = Some(labels);
-    let is_copied =
-        |(key, _): &(&String, &String)| !NOT_COPIED.contains(&key.as_str()) && !key.starts_with("trysail.io/");
-    let copied = schedule.annotations().iter().filter(is_copied).map(|(key, value)| (key.clone(), value.clone()));
-    let annotations: BTreeMap<String, String> = copied.collect();
-    backup.metadata.annotations = (!annotations.is_empty()).then_some(annotations);
-    if schedule.spec.use_owner_references_in_backup == Some(true) {
-        backup.metadata.owner_references = Some(vec![OwnerReference {
-            api_version: Schedule::api_version(&()).into_owned(),
-            kind: Schedule::kind(&()).into_owned(),
-            name,
-            uid: schedule.uid().unwrap_or_default(),
-            controller: Some(true),
-            block_owner_deletion: None,
-        }]);
-    }
-    backup
 }
 
 async fn report(schedule: &Schedule, step: &Step, context: &Context) -> Result<()> {

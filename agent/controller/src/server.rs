@@ -55,7 +55,10 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
 }
 
 /// A client of the API server that a file names, or the environment.
-pub(crate) async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client> {
+///
+/// # Errors
+/// Where no API server is named, or the file that names it cannot be read.
+pub async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client> {
     Client::try_from(config(kubeconfig, context).await?).map_err(|error| Error::NoKubernetes(error.to_string()))
 }
 

@@ -22,7 +22,17 @@ const EDGES: [(&str, &[&str]); 8] = [
     ("trysail-volume", &["trysail-repository"]),
     ("trysail-cluster", &["trysail-api"]),
     ("trysail-controller", &["trysail-api", "trysail-cluster", "trysail-repository", "trysail-volume"]),
-    ("trysail-cli", &["trysail-api", "trysail-controller", "trysail-repository", "trysail-sops", "trysail-volume"]),
+    (
+        "trysail-cli",
+        &[
+            "trysail-api",
+            "trysail-cluster",
+            "trysail-controller",
+            "trysail-repository",
+            "trysail-sops",
+            "trysail-volume",
+        ],
+    ),
     (
         "trysail-tests",
         &["trysail-api", "trysail-cli", "trysail-cluster", "trysail-repository", "trysail-sops", "trysail-volume"],

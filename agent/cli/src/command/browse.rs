@@ -60,8 +60,8 @@ pub(super) async fn list(place: &Place, shared: &Shared, volume: Option<&str>) -
     if let (Some(volume), true) = (volume, listed.is_empty()) {
         bail!("no volume `{volume}`; `trysail volume list` shows what there is");
     }
-    if shared.output != Format::Table {
-        output::value(shared.output, &listed)?;
+    if shared.format() != Format::Table {
+        output::value(shared.format(), &listed)?;
         return Ok(Outcome::Done);
     }
     let row = |l: Listed| {
@@ -165,7 +165,7 @@ pub(super) async fn ls(place: &Place, shared: &Shared, name: &str, path: Option<
                 continue;
             }
             found = true;
-            match shared.output {
+            match shared.format() {
                 Format::Json | Format::Yaml => entries.push(Entry::new(&row)),
                 Format::Table => print_entry(&row)?,
             }
@@ -174,8 +174,8 @@ pub(super) async fn ls(place: &Place, shared: &Shared, name: &str, path: Option<
     if !found {
         bail!("the snapshot has no entry {}; `trysail volume ls` shows what there is", output::path(top));
     }
-    if shared.output != Format::Table {
-        output::value(shared.output, &entries)?;
+    if shared.format() != Format::Table {
+        output::value(shared.format(), &entries)?;
     }
     Ok(Outcome::Done)
 }
@@ -333,7 +333,7 @@ pub(super) async fn diff(place: &Place, shared: &Shared, before: &str, after: &s
             _ => None,
         };
         if let Some((sign, row)) = change {
-            match shared.output {
+            match shared.format() {
                 Format::Table => output::line(&format!("{sign} {}", output::path(&row.path)))?,
                 Format::Json | Format::Yaml => changes.push(Change { sign, path: PathText::new(&row.path) }),
             }
@@ -345,8 +345,8 @@ pub(super) async fn diff(place: &Place, shared: &Shared, before: &str, after: &s
             b = new.next().await?;
         }
     }
-    if shared.output != Format::Table {
-        output::value(shared.output, &changes)?;
+    if shared.format() != Format::Table {
+        output::value(shared.format(), &changes)?;
     }
     Ok(Outcome::Done)
 }

@@ -20,8 +20,8 @@ pub(super) async fn check(place: &Place, shared: &Shared, read_data: Option<&str
     let options = CheckOptions { identity, keys, read_data, only: None };
     let silent = |_: Progress| {};
     let report = check::check(&opened.repository, &options, &silent).await?;
-    match shared.output {
-        Format::Json | Format::Yaml => output::value(shared.output, &report)?,
+    match shared.format() {
+        Format::Json | Format::Yaml => output::value(shared.format(), &report)?,
         Format::Table => print(&report)?,
     }
     if mark_bad {

@@ -13,7 +13,7 @@ use crate::{
 /// `trysail crds`: all kinds, as YAML documents or one JSON list.
 pub(crate) fn crds(shared: &Shared) -> Result<Outcome> {
     let crds = crds::all()?;
-    match shared.output {
+    match shared.format() {
         Format::Json => output::value(Format::Json, &crds::list(&crds)?)?,
         Format::Table | Format::Yaml => output::documents(&crds)?,
     }
@@ -24,7 +24,7 @@ pub(crate) fn crds(shared: &Shared) -> Result<Outcome> {
 pub(crate) async fn install(shared: &Shared, install: &Install) -> Result<Outcome> {
     let definitions = crds::velero()?;
     if install.dry_run {
-        let format = if shared.output == Format::Json { Format::Json } else { Format::Yaml };
+        let format = if shared.format() == Format::Json { Format::Json } else { Format::Yaml };
         output::value(format, &crds::list(&definitions)?)?;
         return Ok(Outcome::Done);
     }

@@ -58,8 +58,8 @@ pub(super) fn check(shared: &Shared, what: &What, config: Option<&Path>) -> Resu
             }
         }
     }
-    match shared.output {
-        Format::Json | Format::Yaml => output::value(shared.output, &desk.told)?,
+    match shared.format() {
+        Format::Json | Format::Yaml => output::value(shared.format(), &desk.told)?,
         Format::Table => {
             for told in &desk.told {
                 output::line(&format!("{}:{}: {}", told.path.shown(), told.line, told.what))?;

@@ -38,15 +38,15 @@ pub(super) async fn prune(place: &Place, shared: &Shared, dry_run: bool) -> Resu
     let prune = Prune::of(&opened.repository)?;
     let plan = prune.plan(Timestamp::now()).await?;
     if dry_run {
-        match shared.output {
-            Format::Json | Format::Yaml => output::value(shared.output, &prune::Summary::from(&plan))?,
+        match shared.format() {
+            Format::Json | Format::Yaml => output::value(shared.format(), &prune::Summary::from(&plan))?,
             Format::Table => output::line(&plan.to_string())?,
         }
         return Ok(Outcome::Done);
     }
     let report = prune.execute(&plan).await?;
-    match shared.output {
-        Format::Json | Format::Yaml => output::value(shared.output, &report)?,
+    match shared.format() {
+        Format::Json | Format::Yaml => output::value(shared.format(), &report)?,
         Format::Table => {
             let due = report.condemned_due.map(|t| format!(", to be deleted from {t} on")).unwrap_or_default();
             let condemned = output::size(report.condemned_bytes);
@@ -119,8 +119,8 @@ pub(super) async fn stats(place: &Place, shared: &Shared) -> Result<Outcome> {
         other_objects,
         other_bytes,
     };
-    if shared.output != Format::Table {
-        output::value(shared.output, &stats)?;
+    if shared.format() != Format::Table {
+        output::value(shared.format(), &stats)?;
         return Ok(Outcome::Done);
     }
     let encrypted =

@@ -97,7 +97,7 @@ struct Told {
 
 fn tell(shared: &Shared, target: &Path, changed: bool) -> Result<()> {
     let file = output::path(target.as_os_str().as_encoded_bytes());
-    match shared.output {
+    match shared.format() {
         format @ (Output::Json | Output::Yaml) => output::value(format, &Told { file, changed }),
         Output::Table => output::line(&format!("{}  {file}", if changed { "sealed   " } else { "unchanged" })),
     }
@@ -174,7 +174,7 @@ pub(super) fn open(shared: &Shared, file: &Path, key: Option<&str>) -> Result<Ou
     let reference = Reference { file: file.display().to_string(), keys };
     let context = || format!("{}: {key}", file.display());
     let value = reference.value_in(&opened).map_err(anyhow::Error::msg).with_context(context)?;
-    match (shared.output, &value) {
+    match (shared.format(), &value) {
         (format @ (Output::Json | Output::Yaml), Value::Text(text)) => output::value(format, &text.as_str())?,
         (format @ (Output::Json | Output::Yaml), Value::Bool(value)) => output::value(format, value)?,
         (format @ (Output::Json | Output::Yaml), Value::Int(value)) => output::value(format, value)?,

@@ -130,8 +130,8 @@ pub(super) fn backup(place: &Place, shared: &Shared, args: &Backup, runtime: &Ha
         notices,
         restore,
     };
-    match shared.output {
-        Format::Json | Format::Yaml => output::value(shared.output, &result)?,
+    match shared.format() {
+        Format::Json | Format::Yaml => output::value(shared.format(), &result)?,
         Format::Table => print_backup(&result)?,
     }
     print_problems(&result, &report.problems);
@@ -241,8 +241,8 @@ pub(super) fn restore(place: &Place, shared: &Shared, args: &Restore, runtime: &
     let report = done.map_err(|error| explain(error, &args.target))?;
     let nar = if args.nar { Some(format!("sha256-{}", base64(&nar::hash(&args.target)?))) } else { None };
     let result = result(&id.to_string(), args, &report, &counters, began, nar);
-    match shared.output {
-        Format::Json | Format::Yaml => output::value(shared.output, &result)?,
+    match shared.format() {
+        Format::Json | Format::Yaml => output::value(shared.format(), &result)?,
         Format::Table => print_restore(&result)?,
     }
     for lost in report.lost.iter().take(PRINTED_MAX) {

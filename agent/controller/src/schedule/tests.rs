@@ -56,7 +56,7 @@ fn simulate(mut schedule: Schedule, from: &str, until: &str) -> String {
         looks += 1;
         let step = decide(&schedule, &[], false, now);
         if let Some(at) = step.make {
-            writeln!(made, "{} {}", now, backup(&schedule, at).name_any()).unwrap();
+            writeln!(made, "{} {}", now, schedule.backup(at).name_any()).unwrap();
         }
         apply(&mut schedule, &step);
         let Some(next) = step.next else { break };
@@ -182,7 +182,7 @@ fn a_time_zone_and_a_jitter_of_the_annotations_count() {
 fn the_backup_of_a_schedule_is_the_one_that_the_command_line_makes() {
     let template = json!({ "includedNamespaces": ["shop"], "ttl": "72h", "metadata": {} });
     let mine = schedule(&json!({ "schedule": "0 2 * * *", "template": template, "useOwnerReferencesInBackup": true }));
-    let made = serde_json::to_value(backup(&mine, at("2026-03-21T02:00:00.05Z"))).unwrap();
+    let made = serde_json::to_value(mine.backup(at("2026-03-21T02:00:00.05Z"))).unwrap();
     let owner = json!({
         "apiVersion": "velero.io/v1", "kind": "Schedule", "name": "daily", "uid": "u-1", "controller": true,
     });
