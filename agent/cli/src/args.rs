@@ -89,6 +89,12 @@ pub(crate) enum Command {
     /// Care of a repository.
     #[command(subcommand)]
     Repo(Repo),
+    /// Read all that restores would read, down to the hash of each file, and tell what the snapshots are worth. Exit code 1 where
+    /// something is damaged.
+    Drill {
+        /// `VOLUME/SESSION`, the beginning of a session, `latest` or `VOLUME@latest`; without a name, the newest of each volume.
+        snapshots: Vec<String>,
+    },
     /// SOPS files: secrets that Git may hold.
     #[command(subcommand)]
     Secrets(Secrets),

@@ -6,6 +6,7 @@ mod check;
 mod cluster;
 mod definitions;
 mod doctor;
+mod drill;
 mod guard;
 mod location;
 mod node_agent;
@@ -60,6 +61,7 @@ pub(crate) fn run(args: Args, runtime: &Handle) -> Result<Outcome> {
         Command::Repo(Repo::Check { read_data, mark_bad }) => {
             runtime.block_on(check::check(&place()?, &shared, read_data.as_deref(), mark_bad))
         }
+        Command::Drill { snapshots } => runtime.block_on(drill::drill(&place()?, &shared, &snapshots)),
         Command::Repo(Repo::Prune { dry_run }) => runtime.block_on(repo::prune(&place()?, &shared, dry_run)),
         Command::Repo(Repo::Forget { snapshots }) => runtime.block_on(repo::forget(&place()?, &snapshots)),
         Command::Repo(Repo::Stats) => runtime.block_on(repo::stats(&place()?, &shared)),

@@ -35,10 +35,13 @@ pub(super) async fn check(place: &Place, shared: &Shared, read_data: Option<&str
     Ok(if report.is_sound() { Outcome::Done } else { Outcome::Damaged })
 }
 
+/// What was found, and which paths it costs.
+pub(super) fn print_findings(report: &CheckReport) -> Result<()> {
+    report.findings.iter().try_for_each(print_finding)
+}
+
 fn print(report: &CheckReport) -> Result<()> {
-    for finding in &report.findings {
-        print_finding(finding)?;
-    }
+    print_findings(report)?;
     let depth = match report.level {
         Level::Stored => "stored objects (no key: neither file tables nor contents were opened)",
         Level::Tables => "stored objects and file tables (no identity: contents were not opened)",

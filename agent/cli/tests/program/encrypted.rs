@@ -151,3 +151,24 @@ fn after_a_lost_machine_the_identity_alone_restores_and_saves_on() {
         }
     }
 }
+
+#[test]
+fn a_drill_proves_with_an_identity_what_is_only_stored_without_one_and_fails_where_a_pack_is_gone() {
+    let (machine, first) = encrypted();
+    let newest = machine.back_up(&["src"]);
+    let verdict = |arguments: &[&str]| {
+        let drilled = machine.json(&[&["drill"], arguments].concat());
+        (text(&drilled["verdict"]), drilled["snapshots"].clone(), drilled["report"]["snapshots"].clone())
+    };
+    let told = |word: &str, snapshot: &str| (word.to_owned(), serde_json::json!([snapshot]), serde_json::json!(1));
+    assert_eq!(verdict(&[]), told("stored", &newest));
+    assert_eq!(verdict(&["--identity", "two"]), told("proven", &newest));
+    assert_eq!(verdict(&[&first, "--identity", "two"]), told("proven", &first));
+    let pack = machine.objects("v1/p").into_iter().next().expect("a pack");
+    fs::remove_file(&pack).expect("a pack to lose");
+    let failed = machine.run(&["drill", "--identity", "two"]);
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    let last = failed.stdout.lines().last().unwrap_or_default();
+    assert_eq!(last, "verdict    failed: something that a restore needs is missing or damaged");
+    assert!(failed.stdout.starts_with("damage: "), "{}", failed.stdout);
+}
