@@ -74,6 +74,7 @@ torture: ## The same, 10,000 runs; crashes, faults, damage and the model of whol
 	TRYSAIL_TORTURE=large $(TEST) -p trysail-volume --test crash --test faults --test model
 
 fuzz: ## Each parser for FUZZ_SECONDS with what libFuzzer makes up, or those of PARSERS alone (needs a C++ compiler)
+	cp Cargo.lock tests/fuzz/
 	RUSTFLAGS='$(COVERAGE)' cargo build --release --manifest-path tests/fuzz/Cargo.toml --target $(HOST) --target-dir target/fuzz
 	@for parser in $${PARSERS:-$$(sed -n 's/^    ("\([a-z-]*\)",.*/\1/p' tests/fuzz/src/parsers.rs)}; do \
 	  mkdir -p target/fuzz/corpus/$$parser; \
