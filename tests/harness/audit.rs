@@ -91,9 +91,7 @@ mod tests {
 
     #[test]
     fn an_event_becomes_what_rbac_asks_for() {
-        let event = |user: &str, verb: &str, code: u16, object: &Value| {
-            json!({ "user": { "username": user }, "verb": verb, "objectRef": object, "responseStatus": { "code": code } })
-        };
+        let event = |user: &str, verb: &str, code: u16, object: &Value| json!({ "user": { "username": user }, "verb": verb, "objectRef": object, "responseStatus": { "code": code } });
         let lease = json!({ "resource": "leases", "apiGroup": "coordination.k8s.io", "namespace": "velero" });
         let told = |event: &Value| {
             let requests = of_event(event);
@@ -115,6 +113,9 @@ mod tests {
             [r#"velero get /pods/exec "app" true"#]
         );
         assert_eq!(told(&event("administrator", "get", 200, &exec)), [""; 0]);
-        assert_eq!(told(&json!({ "user": { "username": "system:serviceaccount:velero:velero" }, "verb": "get" })), [""; 0]);
+        assert_eq!(
+            told(&json!({ "user": { "username": "system:serviceaccount:velero:velero" }, "verb": "get" })),
+            [""; 0]
+        );
     }
 }

@@ -90,8 +90,7 @@ impl Deployment {
     /// Waits until server and node agents are ready, and the default location is Available.
     pub fn wait_until_ready(&self) -> Result<()> {
         for workload in ["deployment/velero", "daemonset/node-agent"] {
-            let rolled =
-                self.cluster.kubectl().run(&["-n", "velero", "rollout", "status", workload, "--timeout=300s"]);
+            let rolled = self.cluster.kubectl().run(&["-n", "velero", "rollout", "status", workload, "--timeout=300s"]);
             rolled.with_context(|| self.words())?;
         }
         self.until("the location is Available", |deployment| {

@@ -110,9 +110,8 @@ impl Flux {
         let waited = wait::until("Flux has applied the commit", LIMIT, || {
             last = self.kubectl.get(&["kustomizations.kustomize.toolkit.fluxcd.io", "-n", SYSTEM])?;
             let items = last["items"].as_array().context("a list")?;
-            let is_done = |name: &&str| {
-                items.iter().any(|item| item["metadata"]["name"] == **name && has_applied(item, commit))
-            };
+            let is_done =
+                |name: &&str| items.iter().any(|item| item["metadata"]["name"] == **name && has_applied(item, commit));
             Ok(kustomizations.iter().all(is_done).then_some(()))
         });
         waited.with_context(|| {
@@ -145,8 +144,10 @@ fn source(address: &str) -> Value {
 /// Makes the program that answers requests of Git, for a web server that starts it.
 fn serve(pages: &Path, repositories: &Path) -> Result<()> {
     let program = pages.join("cgi-bin/git");
-    let script =
-        format!("#!/bin/sh\nexport GIT_PROJECT_ROOT={} GIT_HTTP_EXPORT_ALL=1\nexec git http-backend\n", repositories.display());
+    let script = format!(
+        "#!/bin/sh\nexport GIT_PROJECT_ROOT={} GIT_HTTP_EXPORT_ALL=1\nexec git http-backend\n",
+        repositories.display()
+    );
     fs::write(&program, script)?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).context("make a program of it")
 }
@@ -154,10 +155,12 @@ fn serve(pages: &Path, repositories: &Path) -> Result<()> {
 /// A controller that serves metrics and health on this port and the next.
 fn controller(machine: &Machine, tool: Tool, port: u16, kubeconfig: &Path) -> Result<Command> {
     let mut command = machine.command(tool.path()?);
-    command
-        .env("KUBECONFIG", kubeconfig)
-        .env("RUNTIME_NAMESPACE", SYSTEM)
-        .args(["--metrics-addr", &format!("127.0.0.1:{port}"), "--health-addr", &format!("127.0.0.1:{}", port + 1)]);
+    command.env("KUBECONFIG", kubeconfig).env("RUNTIME_NAMESPACE", SYSTEM).args([
+        "--metrics-addr",
+        &format!("127.0.0.1:{port}"),
+        "--health-addr",
+        &format!("127.0.0.1:{}", port + 1),
+    ]);
     Ok(command)
 }
 

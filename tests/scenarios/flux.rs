@@ -179,7 +179,8 @@ fn seal(home: &Path, file: &str, text: &str) -> Result<()> {
 
 /// The Secret of the store, decoded.
 fn credentials(deployment: &Deployment) -> Result<String> {
-    let secret = ["-n", "velero", "get", "secret", "velero-s3-secret", "-o", "go-template={{.data.cloud | base64decode}}"];
+    let secret =
+        ["-n", "velero", "get", "secret", "velero-s3-secret", "-o", "go-template={{.data.cloud | base64decode}}"];
     deployment.cluster.kubectl().run(&secret)
 }
 
@@ -187,7 +188,8 @@ fn credentials(deployment: &Deployment) -> Result<String> {
 fn versions(deployment: &Deployment) -> Result<String> {
     let kubectl = deployment.cluster.kubectl();
     let get = |kinds: &str, field: &str| {
-        let told = format!("jsonpath={{range .items[*]}}{{.kind}} {{.metadata.name}} {{.metadata.{field}}}{{\"\\n\"}}{{end}}");
+        let told =
+            format!("jsonpath={{range .items[*]}}{{.kind}} {{.metadata.name}} {{.metadata.{field}}}{{\"\\n\"}}{{end}}");
         kubectl.run(&["-n", "velero", "get", kinds, "-l", "app.kubernetes.io/name=trysail", "-o", &told])
     };
     let rights = get("clusterroles,clusterrolebindings,roles,rolebindings,serviceaccounts", "resourceVersion")?;

@@ -175,7 +175,11 @@ fn install(deployment: &Deployment, objects: &[Value], identity: &str) -> Result
 fn apply_all<'a>(deployment: &Deployment, objects: impl Iterator<Item = &'a Value>) -> Result<Vec<String>> {
     let mut foreign = Vec::new();
     for object in objects {
-        let name = format!("{} {}", object["kind"].as_str().context("a kind")?, object["metadata"]["name"].as_str().context("a name")?);
+        let name = format!(
+            "{} {}",
+            object["kind"].as_str().context("a kind")?,
+            object["metadata"]["name"].as_str().context("a name")?
+        );
         let manager = format!("--field-manager={MANAGER}");
         let arguments = ["apply", "--server-side", "--validate=strict", &manager, "-f", "-"];
         let output = deployment.cluster.kubectl().output(&arguments, &object.to_string())?;
@@ -264,7 +268,8 @@ fn use_the_rest(deployment: &Deployment, backup: &str) -> Result<()> {
     velero(&["backup", "create", "hooked", "--include-namespaces", "plain", "--wait"])?;
     completed(deployment, "backup", "hooked")?;
     kubectl.run(&["-n", "plain", "label", "pod", "writer", "changed=since"])?;
-    let update = ["restore", "create", "again", "--from-backup", "hooked", "--existing-resource-policy=update", "--wait"];
+    let update =
+        ["restore", "create", "again", "--from-backup", "hooked", "--existing-resource-policy=update", "--wait"];
     velero(&update)?;
     velero(&["restore", "delete", "again", "--confirm"])?;
     velero(&["backup", "delete", "hooked", "--confirm"])?;
