@@ -501,3 +501,33 @@ fn backups_are_counted() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_backup_whose_definition_is_too_old_fails_and_says_how_it_is_renewed() -> Result<()> {
+    let mut installation = shop(&[])?;
+    // As Velero 1.13 defines it: Helm installs that with older charts, and never renews it.
+    let phases = ["New", "FailedValidation", "InProgress", "Finalizing", "Completed", "PartiallyFailed", "Failed"];
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/phase/enum";
+    let change = json!([{ "op": "replace", "path": path, "value": phases }]).to_string();
+    installation.api.kubectl().run(&["patch", "crd", "backups.velero.io", "--type=json", "-p", &change])?;
+    let backup = |name: &str, status: Value| {
+        json!({
+            "apiVersion": "velero.io/v1", "kind": "Backup", "metadata": { "name": name, "namespace": "velero" },
+            "spec": { "includedNamespaces": ["app1"] }, "status": status,
+        })
+    };
+    installation.until("the older definition counts", |installation| {
+        let tried = backup("tried", json!({ "phase": "Queued" })).to_string();
+        let arguments = ["apply", "--server-side", "--dry-run=server", "-f", "-"];
+        let output = installation.api.kubectl().output(&arguments, &tried)?;
+        Ok((!output.status.success()).then_some(()))
+    })?;
+    installation.apply(&backup("old", json!({})))?;
+    let failed = until_phase(&mut installation, "old", "FailedValidation")?;
+    let errors = failed["status"]["validationErrors"].as_array().context("errors")?;
+    let [error] = errors.as_slice() else { panic!("one thing is wrong: {errors:?}") };
+    let error = error.as_str().context("a sentence")?;
+    assert!(error.contains(r#"Unsupported value: "Queued""#), "{error}");
+    assert!(error.ends_with("`trysail install --crds-only` renews it, and keeps all Backups"), "{error}");
+    Ok(())
+}

@@ -2,12 +2,12 @@
 //! nothing else changed, backs up and restores a volume (feature `cluster`; the renderings are in `$TRYSAIL_GOLDEN`).
 #![cfg(feature = "cluster")]
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use trysail_tests::{
-    application,
+    application, built,
     cluster::Cluster,
     deployment::{BUCKET, Deployment},
     image::{self, Entry, Start},
@@ -146,16 +146,20 @@ fn chart_12_runs_with_another_image_and_nothing_else_changed() -> Result<()> {
 }
 
 #[test]
-fn chart_5_4_runs_with_another_image_and_its_own_definitions() -> Result<()> {
-    let test = "chart_5_4_runs_with_another_image_and_its_own_definitions";
+fn chart_5_4_runs_with_another_image_and_renewed_definitions() -> Result<()> {
+    let test = "chart_5_4_runs_with_another_image_and_renewed_definitions";
     let Some(objects) = recorded(test, "chart/rendered-5.4.1.yaml")? else { return Ok(()) };
-    // Helm takes these from a directory of the chart, since `upgradeCRDs` is false and no hook runs.
+    // Helm takes these from a directory of the chart and never renews them; `upgradeCRDs` is false, so no hook runs.
     let Some(definitions) = recorded(test, "install/crds-1.13.yaml")? else { return Ok(()) };
     let deployment = prepare()?;
     for list in &definitions {
         deployment.cluster.kubectl().apply_object(list)?;
     }
-    deployment.wait_for_definitions()?;
+    let renewed = Command::new(built::static_trysail()?)
+        .args(["install", "--crds-only"])
+        .env("KUBECONFIG", deployment.cluster.kubeconfig())
+        .output()?;
+    ensure!(renewed.status.success(), "{}", String::from_utf8_lossy(&renewed.stderr));
     lost_and_restored(&deployment, &for_store(&objects, &deployment)?, Tool::Velero113)?;
     assert_eq!(posture(&deployment)?, r#"trysail_node_posture{posture="chart"} 1"#);
     Ok(())

@@ -37,6 +37,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 use trysail_api::backup::{Backup, BackupPhase};
+use trysail_repository::Class;
 
 use self::{
     begin::{Begun, begin},
@@ -54,6 +55,9 @@ const NAME: &str = "backup";
 
 /// How soon a step that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// What helps where the API server refuses a phase.
+const RENEW: &str = "is the definition of Backups older than this server? `trysail install --crds-only` renews it, and keeps all Backups";
 
 /// Looks after all Backups for ever.
 pub(crate) async fn run(context: Arc<Context>) {
@@ -182,9 +186,20 @@ impl Backups {
         }
     }
 
-    /// Writes a status, and knows it at once: the watch tells it later.
+    /// Writes a status, and knows it at once: the watch tells it later. One that the API server refuses ends the Backup, which
+    /// would wait in silence otherwise.
     async fn write(&mut self, name: &str, fields: Value) {
-        match patch::merge_untyped::<Backup>(&self.context, name, &fields).await {
+        let mut written = patch::merge_untyped::<Backup>(&self.context, name, &fields).await;
+        if let Err(error) = &written
+            && error.class() == Class::Invalid
+        {
+            tracing::warn!(backup = name, %error, "The status of a backup is refused");
+            self.context.metrics.backup_refused("");
+            let problem = format!("{error}; {RENEW}");
+            let status = json!({ "phase": BackupPhase::FailedValidation, "validationErrors": [problem] });
+            written = patch::merge_untyped::<Backup>(&self.context, name, &json!({ "status": status })).await;
+        }
+        match written {
             Ok(Some(object)) => drop(self.known.insert(name.to_owned(), Entry::read(&object))),
             Ok(None) => drop(self.known.remove(name)),
             Err(error) => tracing::warn!(backup = name, %error, "The status of a backup cannot be written"),
