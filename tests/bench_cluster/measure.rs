@@ -95,8 +95,8 @@ fn look() -> HashMap<String, Seen> {
         let Some((_, fields)) = stat.rsplit_once(") ") else { continue };
         let fields: Vec<&str> = fields.split(' ').collect();
         let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-        let start = fields.get(19).copied().unwrap_or_default();
-        found.insert(format!("{name}-{start}"), Seen { ticks: number(11) + number(12), pages: number(21) });
+        let began = fields.get(19).copied().unwrap_or_default();
+        found.insert(format!("{name}-{began}"), Seen { ticks: number(11) + number(12), pages: number(21) });
     }
     found
 }

@@ -98,7 +98,7 @@ pub fn back_up(deployment: &Deployment, tool: Tool, backup: &str, namespace: &st
     Ok(object)
 }
 
-/// The PodVolumeBackups of a backup.
+/// The `PodVolumeBackup`s of a backup.
 pub fn volumes(deployment: &Deployment, backup: &str) -> Result<Vec<Value>> {
     let label = format!("velero.io/backup-name={backup}");
     let list = deployment.cluster.kubectl().get(&["podvolumebackups.velero.io", "-n", "velero", "-l", &label])?;

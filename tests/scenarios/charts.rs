@@ -36,8 +36,8 @@ fn recorded(test: &str, file: &str) -> Result<Option<Vec<Value>>> {
     if !(Cluster::can_start(test)? && are_met(test, &[name], Rights::Root)?) {
         return Ok(None);
     }
-    let text = fs::read_to_string(&path).with_context(|| format!("read {name}"))?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).with_context(|| format!("parse {name}"))?;
+    let rendering = fs::read_to_string(&path).with_context(|| format!("read {name}"))?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&rendering).with_context(|| format!("parse {name}"))?;
     Ok(Some(documents.into_iter().filter(|document| !document.is_null()).collect()))
 }
 
@@ -155,7 +155,7 @@ fn chart_5_4_runs_with_another_image_and_renewed_definitions() -> Result<()> {
     for list in &definitions {
         deployment.cluster.kubectl().apply_object(list)?;
     }
-    let renewed = Command::new(built::static_trysail()?)
+    let renewed = Command::new(built::trysail()?)
         .args(["install", "--crds-only"])
         .env("KUBECONFIG", deployment.cluster.kubeconfig())
         .output()?;

@@ -113,9 +113,9 @@ fn killed_at_each_moment(test: &str, word: &str, (command, pods): (&str, &str)) 
     }
     deployment.until("nothing of them goes on", |deployment| {
         let list = deployment.cluster.kubectl().get(&["podvolumebackups.velero.io", "-n", "velero"])?;
-        let phases = list["items"].as_array().into_iter().flatten().map(|one| one["status"]["phase"].clone());
+        let mut phases = list["items"].as_array().into_iter().flatten().map(|one| one["status"]["phase"].clone());
         let ended = |phase: Value| ["Completed", "Failed", "Canceled"].contains(&phase.as_str().unwrap_or_default());
-        Ok(phases.map(ended).all(|ended| ended).then_some(()))
+        Ok(phases.all(ended).then_some(()))
     })?;
     let last = format!("{word}-last");
     begin(&deployment, &last)?;

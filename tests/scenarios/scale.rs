@@ -19,8 +19,8 @@ const CLAIMS_OF_A_POD: usize = 20;
 
 const OBJECTS: usize = 5000;
 
-fn list(items: Vec<Value>) -> Value {
-    json!({ "apiVersion": "v1", "kind": "List", "items": items })
+fn list(items: impl Iterator<Item = Value>) -> Value {
+    json!({ "apiVersion": "v1", "kind": "List", "items": items.collect::<Vec<_>>() })
 }
 
 /// A volume that is a directory of the first node, and its claim.
@@ -80,8 +80,8 @@ fn two_hundred_claims_are_saved_by_one_backup() -> Result<()> {
     }
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "many" } });
     kubectl.apply_object(&namespace)?;
-    kubectl.apply_object(&list((0..CLAIMS).flat_map(|number| volume(number, machine.name())).collect()))?;
-    kubectl.apply_object(&list((0..CLAIMS / CLAIMS_OF_A_POD).map(pod).collect()))?;
+    kubectl.apply_object(&list((0..CLAIMS).flat_map(|number| volume(number, machine.name()))))?;
+    kubectl.apply_object(&list((0..CLAIMS / CLAIMS_OF_A_POD).map(pod)))?;
     kubectl.run(&["-n", "many", "wait", "--for=condition=Ready", "pod", "-l", "app=many", "--timeout=300s"])?;
     back_up(&deployment, Tool::Velero118, "many", "many")?;
     let saved = volumes(&deployment, "many")?;
@@ -108,7 +108,7 @@ fn a_namespace_of_five_thousand_objects_is_saved_and_comes_back() -> Result<()> 
             "data": { "number": number.to_string() },
         })
     };
-    let all = list((0..OBJECTS).map(map).collect()).to_string();
+    let all = list((0..OBJECTS).map(map)).to_string();
     let created = kubectl.output(&["create", "-f", "-"], &all)?;
     ensure!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
     let backup = back_up(&deployment, Tool::Velero118, "large", "large")?;
@@ -161,7 +161,7 @@ fn volumes_of_two_nodes_are_read_and_filled_by_the_agent_of_each() -> Result<()>
     let kubectl = deployment.cluster.kubectl();
     let nodes = ["node1", "node2"];
     kubectl.apply_object(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "spread" } }))?;
-    kubectl.apply_object(&list(nodes.iter().flat_map(|node| pinned(node)).collect()))?;
+    kubectl.apply_object(&list(nodes.iter().flat_map(|node| pinned(node))))?;
     let ready = || {
         let wait = ["-n", "spread", "wait", "--for=condition=Ready", "pod", "-l", "app=spread", "--timeout=300s"];
         kubectl.run(&wait).with_context(|| deployment.words())

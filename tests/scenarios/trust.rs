@@ -1,6 +1,6 @@
 //! Promises of what a restore believes, on a real API server and a real MinIO (feature `api`; needs Go): what gives rights comes
 //! back from a backup that we signed, and from no other; files that are not those that were stored are refused; and a
-//! ServiceAccount's rights bound a restore.
+//! service account's rights bound a restore.
 #![cfg(feature = "api")]
 
 use std::fs;
@@ -30,7 +30,7 @@ fn backed_up() -> Result<Installation> {
     Ok(installation)
 }
 
-fn restore(name: &str, annotations: Value) -> Value {
+fn restore(name: &str, annotations: &Value) -> Value {
     json!({
         "apiVersion": "velero.io/v1", "kind": "Restore",
         "metadata": { "name": name, "namespace": "velero", "annotations": annotations },
@@ -39,7 +39,7 @@ fn restore(name: &str, annotations: Value) -> Value {
 }
 
 /// Restores into a namespace of the Restore's name; the Restore as it ended.
-fn restored(installation: &mut Installation, name: &str, annotations: Value) -> Result<Value> {
+fn restored(installation: &mut Installation, name: &str, annotations: &Value) -> Result<Value> {
     installation.apply(&restore(name, annotations))?;
     installation.until("the restore ends", |installation| {
         let restore = installation.object("restore", name)?;
@@ -48,7 +48,7 @@ fn restored(installation: &mut Installation, name: &str, annotations: Value) -> 
     })
 }
 
-/// Phase, roles and ConfigMaps of our own in the Restore's namespace.
+/// Phase, roles and config maps of our own in the Restore's namespace.
 fn outcome(installation: &Installation, ended: &Value) -> Result<(Value, Vec<String>)> {
     let name = ended["metadata"]["name"].as_str().context("a name")?;
     let found = installation.api.kubectl().run(&["get", "role,configmap", "-n", name, "-o", "name"])?;
@@ -71,7 +71,7 @@ fn change(installation: &Installation, key: &str, edit: impl FnOnce(&mut Vec<u8>
 #[test]
 fn what_gives_rights_comes_back_from_a_backup_that_we_signed_and_from_no_other() -> Result<()> {
     let mut installation = backed_up()?;
-    let ended = restored(&mut installation, "signed", json!({}))?;
+    let ended = restored(&mut installation, "signed", &json!({}))?;
     assert_eq!(outcome(&installation, &ended)?, (json!("Completed"), BOTH.map(str::to_owned).to_vec()));
     assert_eq!(ended["status"].get("warnings"), None, "{ended}");
     // Somebody who can write the bucket takes the signature away.
@@ -80,16 +80,16 @@ fn what_gives_rights_comes_back_from_a_backup_that_we_signed_and_from_no_other()
         bytes.truncate(at);
         bytes.push(b'}');
     })?;
-    let ended = restored(&mut installation, "stripped", json!({}))?;
+    let ended = restored(&mut installation, "stripped", &json!({}))?;
     assert_eq!(outcome(&installation, &ended)?, (json!("Completed"), vec![BOTH[1].to_owned()]));
     assert_eq!(ended["status"]["warnings"], 2);
     let described = installation.velero(&["restore", "describe", "stripped"])?;
     let reason = "objects that give rights are not restored: the signature of its inventory is wrong";
     assert!(described.contains(reason), "{described}");
-    let ended = restored(&mut installation, "allowed", json!({ "trysail.io/allow-unsigned": "true" }))?;
+    let ended = restored(&mut installation, "allowed", &json!({ "trysail.io/allow-unsigned": "true" }))?;
     assert_eq!(outcome(&installation, &ended)?, (json!("Completed"), BOTH.map(str::to_owned).to_vec()));
     installation.minio.mc(&["rm", &format!("t/{BUCKET}/{INVENTORY}")])?;
-    let ended = restored(&mut installation, "bare", json!({}))?;
+    let ended = restored(&mut installation, "bare", &json!({}))?;
     assert_eq!(outcome(&installation, &ended)?, (json!("Completed"), vec![BOTH[1].to_owned()]));
     Ok(())
 }
@@ -105,13 +105,13 @@ fn a_location_that_trusts_another_key_restores_no_rights_and_one_that_trusts_non
         installation.api.kubectl().run(&arguments).map(drop)
     };
     annotate(&installation, "trysail.io/root-key-")?;
-    let ended = restored(&mut installation, "fresh", json!({}))?;
+    let ended = restored(&mut installation, "fresh", &json!({}))?;
     assert_eq!(outcome(&installation, &ended)?, (json!("Completed"), vec![BOTH[1].to_owned()]));
     let described = installation.velero(&["restore", "describe", "fresh"])?;
     let fix = format!("kubectl annotate backupstoragelocation default trysail.io/root-key={key}");
     assert!(described.contains(&fix), "{described}");
     annotate(&installation, &format!("trysail.io/root-key={key}"))?;
-    let ended = restored(&mut installation, "again", json!({}))?;
+    let ended = restored(&mut installation, "again", &json!({}))?;
     assert_eq!(outcome(&installation, &ended)?, (json!("Completed"), BOTH.map(str::to_owned).to_vec()));
     Ok(())
 }
@@ -120,12 +120,12 @@ fn a_location_that_trusts_another_key_restores_no_rights_and_one_that_trusts_non
 fn an_archive_that_is_not_the_one_that_was_stored_is_refused_by_its_name() -> Result<()> {
     let mut installation = backed_up()?;
     change(&installation, ARCHIVE, |bytes| *bytes.last_mut().expect("bytes") ^= 1)?;
-    let ended = restored(&mut installation, "changed", json!({}))?;
+    let ended = restored(&mut installation, "changed", &json!({}))?;
     let expected = "location default: backups/b1/b1.tar.gz is damaged: it is not what the backup stored there: ";
     let problem = ended["status"]["validationErrors"][0].as_str().unwrap_or_default().to_owned();
     assert!(ended["status"]["phase"] == "FailedValidation" && problem.starts_with(expected), "{ended}");
     change(&installation, ARCHIVE, Vec::clear)?;
-    let ended = restored(&mut installation, "emptied", json!({}))?;
+    let ended = restored(&mut installation, "emptied", &json!({}))?;
     let problem = ended["status"]["validationErrors"][0].as_str().unwrap_or_default().to_owned();
     assert!(problem.starts_with(expected), "{ended}");
     Ok(())
@@ -146,13 +146,13 @@ fn a_restore_in_the_name_of_a_service_account_makes_what_that_account_may_make()
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "maps" },
         "subjects": [{ "kind": "ServiceAccount", "name": "restorer", "namespace": "velero" }],
     }))?;
-    let ended = restored(&mut installation, "scoped", json!({ "trysail.io/service-account": "restorer" }))?;
+    let ended = restored(&mut installation, "scoped", &json!({ "trysail.io/service-account": "restorer" }))?;
     let names = ["role.rbac.authorization.k8s.io/maps", "configmap/settings"].map(str::to_owned).to_vec();
     assert_eq!(outcome(&installation, &ended)?, (json!("PartiallyFailed"), names));
     let described = installation.velero(&["restore", "describe", "scoped"])?;
     let refused = "User \"system:serviceaccount:velero:restorer\" cannot create resource \"roles\"";
     assert!(described.contains(refused), "{described}");
-    let ended = restored(&mut installation, "wrong", json!({ "trysail.io/service-account": "a/b/c" }))?;
+    let ended = restored(&mut installation, "wrong", &json!({ "trysail.io/service-account": "a/b/c" }))?;
     assert_eq!(ended["status"]["phase"], "FailedValidation");
     Ok(())
 }

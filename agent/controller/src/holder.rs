@@ -69,8 +69,8 @@ pub(crate) fn hindrance(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let waiting = status.container_statuses.iter().flatten().find_map(|one| one.state.as_ref()?.waiting.as_ref());
     let of_container = waiting.and_then(|waiting| waiting.message.clone().or_else(|| waiting.reason.clone()));
-    let unmet = status.conditions.iter().flatten().filter(|condition| condition.status == "False");
-    of_container.or_else(|| unmet.filter_map(|condition| condition.message.clone()).next())
+    let mut unmet = status.conditions.iter().flatten().filter(|condition| condition.status == "False");
+    of_container.or_else(|| unmet.find_map(|condition| condition.message.clone()))
 }
 
 #[cfg(test)]

@@ -91,7 +91,9 @@ impl Assignment {
         let mut pods: BTreeMap<(String, String), usize> = BTreeMap::new();
         for ((namespace, _), wanted) in &self.pods {
             let claims: BTreeSet<&String> = wanted.iter().filter_map(|one| one.claim.as_ref()).collect();
-            claims.into_iter().for_each(|claim| *pods.entry((namespace.clone(), claim.clone())).or_default() += 1);
+            for claim in claims {
+                *pods.entry((namespace.clone(), claim.clone())).or_default() += 1;
+            }
         }
         for ((namespace, _), wanted) in &mut self.pods {
             for one in wanted {
