@@ -51,14 +51,13 @@ impl Program {
         self.signal(Signal::CONT)
     }
 
-    /// A program in another namespace of processes is a child of what started it there, and that one is not to be stopped: it would
-    /// not see the child's end.
+    /// A program in another namespace of processes is a child of the one that started it there, which stops and goes on with it.
     fn signal(&self, signal: Signal) -> Result<()> {
         let own = self.process.id();
         let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
         let children = children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?));
         let mut targets: Vec<Pid> = children.collect();
-        if targets.is_empty() {
+        if targets.is_empty() || signal == Signal::CONT {
             targets.push(Pid::from_child(&self.process));
         }
         targets.into_iter().try_for_each(|id| kill_process(id, signal)).with_context(|| format!("signal {}", self.name))

@@ -176,8 +176,9 @@ fn a_backup_waits_for_a_store_that_is_down_for_a_while() -> Result<()> {
     })?;
     deployment.cluster.minio().pause()?;
     sleep(Duration::from_secs(20));
-    assert_eq!(deployment.object("backup", "patient")?["status"]["phase"], "InProgress");
+    let waiting = deployment.object("backup", "patient")?["status"]["phase"].take();
     deployment.cluster.minio().resume()?;
+    assert_eq!(waiting, "InProgress");
     deployment.until("the backup ends", |deployment| {
         let phase = deployment.object("backup", "patient")?["status"]["phase"].clone();
         Ok(ENDED.contains(&phase.as_str().unwrap_or_default()).then_some(()))
