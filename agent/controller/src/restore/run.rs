@@ -157,7 +157,7 @@ impl Run<'_> {
         let saved = place.pod_volume_backups(&self.backup_name()).await?;
         // What is wrong with annotations is said before a Restore runs.
         if let Ok(Some(wish)) = Wish::of(&self.restore) {
-            return data_only::restore(self, archive, &saved, &wish).await;
+            return Box::pin(data_only::restore(self, archive, &saved, &wish)).await;
         }
         let transfers = Transfers::of(self).await?;
         let objects = objects::restore(self, Arc::new(archive), &saved, &transfers, progress).await?;
