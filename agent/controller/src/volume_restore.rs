@@ -58,7 +58,7 @@ pub(crate) async fn run(context: Arc<Context>) {
 
 async fn reconcile(transfer: Arc<PodVolumeRestore>, context: Arc<Context>) -> Result<Action> {
     if claim::is_one(&transfer) {
-        return claim::reconcile(&transfer, &context).await;
+        return Box::pin(claim::reconcile(&transfer, &context)).await;
     }
     if has_ended(&transfer) {
         return Ok(Action::await_change());

@@ -163,7 +163,7 @@ impl Run<'_> {
         };
         // What is wrong with annotations is said before a Restore runs.
         if let Ok(Some(wish)) = Wish::of(&self.restore) {
-            return data_only::restore(self, archive, &saved, &wish).await;
+            return Box::pin(data_only::restore(self, archive, &saved, &wish)).await;
         }
         let transfers = Transfers::of(self).await?;
         let objects = objects::restore(self, Arc::new(archive), &saved, &transfers, progress).await?;
