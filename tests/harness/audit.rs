@@ -91,7 +91,11 @@ mod tests {
 
     #[test]
     fn an_event_becomes_what_rbac_asks_for() {
-        let event = |user: &str, verb: &str, code: u16, object: &Value| json!({ "user": { "username": user }, "verb": verb, "objectRef": object, "responseStatus": { "code": code } });
+        let event = |user: &str, verb: &str, code: u16, object: &Value| {
+            json!({
+                "user": { "username": user }, "verb": verb, "objectRef": object, "responseStatus": { "code": code },
+            })
+        };
         let lease = json!({ "resource": "leases", "apiGroup": "coordination.k8s.io", "namespace": "velero" });
         let told = |event: &Value| {
             let requests = of_event(event);

@@ -110,18 +110,22 @@ mod tests {
     use super::*;
 
     fn roles() -> BTreeSet<Right> {
-        let role = |kind: &str, namespace: &str, rules: &Value| json!({ "kind": kind, "metadata": { "name": "a", "namespace": namespace }, "rules": rules });
+        let role = |kind: &str, namespace: &str, group: &str, resource: &str, verbs: &[&str]| {
+            json!({
+                "kind": kind, "metadata": { "name": "a", "namespace": namespace },
+                "rules": [{ "apiGroups": [group], "resources": [resource], "verbs": verbs }],
+            })
+        };
         let binding = |kind: &str, namespace: &str| {
             json!({
                 "kind": format!("{kind}Binding"), "metadata": { "name": "b", "namespace": namespace },
                 "roleRef": { "kind": kind, "name": "a" }, "subjects": [{ "kind": "ServiceAccount", "name": "server" }],
             })
         };
-        let rule = |group: &str, resource: &str, verbs: &[&str]| json!([{ "apiGroups": [group], "resources": [resource], "verbs": verbs }]);
         given(&[
-            role("ClusterRole", "", &rule("*", "*", &["get", "list"])),
+            role("ClusterRole", "", "*", "*", &["get", "list"]),
             binding("ClusterRole", ""),
-            role("Role", "velero", &rule("", "secrets", &["get", "delete"])),
+            role("Role", "velero", "", "secrets", &["get", "delete"]),
             binding("Role", "velero"),
         ])
         .unwrap()

@@ -36,8 +36,8 @@ fn recorded(test: &str, file: &str) -> Result<Option<Vec<Value>>> {
     if !(Cluster::can_start(test)? && are_met(test, &[name], Rights::Root)?) {
         return Ok(None);
     }
-    let rendering = fs::read_to_string(&path).with_context(|| format!("read {name}"))?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&rendering).with_context(|| format!("parse {name}"))?;
+    let recording = fs::read_to_string(&path).with_context(|| format!("read {name}"))?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&recording).with_context(|| format!("parse {name}"))?;
     Ok(Some(documents.into_iter().filter(|document| !document.is_null()).collect()))
 }
 
@@ -63,7 +63,7 @@ fn plugin() -> Result<image::Image> {
     image::image(PLUGIN, Start { entrypoint: &["/cp", "/cp", "/target/plugin"], user: "65532:65532" }, &entries)
 }
 
-fn is_hook(object: &&Value) -> bool {
+fn is_hook(object: &Value) -> bool {
     object.pointer("/metadata/annotations/helm.sh~1hook").is_some()
 }
 
@@ -133,7 +133,7 @@ fn chart_12_runs_with_another_image_and_nothing_else_changed() -> Result<()> {
     let objects = for_store(&objects, &deployment)?;
     // Hooks come first. Their Job defines the kinds with our image.
     let kubectl = deployment.cluster.kubectl();
-    for object in objects.iter().filter(is_hook) {
+    for object in objects.iter().filter(|object| is_hook(object)) {
         kubectl.apply_object(object)?;
     }
     let job = "job/velero-upgrade-crds";

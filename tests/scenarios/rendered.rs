@@ -202,7 +202,7 @@ fn process(deployment: &Deployment, arguments: &str) -> Result<String> {
         "for p in /proc/[0-9]*; do if tr '\\0' ' ' <$p/cmdline 2>/dev/null | grep -q '^/velero {arguments} '; then \
          cat $p/task/*/status | grep -E '^(Uid|Gid|CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs|Seccomp):' | sort -u; \
          awk '$5 == \"/\" {{ sub(\",.*\", \"\", $6); print \"Root:\\t\" $6 }}' $p/mountinfo; \
-         stat -Lc 'Credentials: %a %u:%g' $p/root/credentials/cloud; \
+         (cd $p/root; stat -Lc 'Credentials: %a %u:%g' credentials/cloud); \
          grep -c {SECRET_KEY} $p/environ || :; fi; done"
     ))
 }
