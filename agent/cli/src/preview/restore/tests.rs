@@ -107,5 +107,23 @@ fn each_object_and_volume_is_told_with_what_becomes_of_it_and_why() {
         saved: &saved,
         existing: &existing,
     };
-    expect![[""]].assert_eq(&Forecast::of(&grounds).table());
+    expect![[r#"
+        ACTION   KIND                                       NAME            WHY
+        create   v1/Namespace                               app2            
+        create   v1/PersistentVolumeClaim                   app2/data       
+        create   rbac.authorization.k8s.io/v1/ClusterRole   admin           
+        keep     v1/ConfigMap                               app2/kept       it is there; --existing-resource-policy=update changes it
+        create   v1/ConfigMap                               app2/settings   
+        skip     v1/Pod                                     app2/job        is complete - skipping
+        create   v1/Pod                                     app2/web        
+
+        ACTION   SNAPSHOT   VOLUME              WHY
+        skip     data/01    app2/alone          5 B stay in the backup: no pod that mounts it comes back
+        fill     data/01    app2/data           3.0 MiB, with pod app2/web
+        skip                app2/web: gone      its files are not in the backup: Failed: no node
+        skip                app2/web: scratch   it was empty
+
+        1 objects give rights: they come back only if a trusted key has signed the backup, or with the annotation trysail.io/allow-unsigned=true
+        5 objects to create, 0 to update, 1 stay as they are, 1 do not come back; 1 of 4 volumes get their files. Nothing was changed.
+    "#]].assert_eq(&Forecast::of(&grounds).table());
 }
