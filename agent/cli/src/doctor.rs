@@ -174,7 +174,7 @@ fn of_repository(repository: &BackupRepository) -> Option<Hazard> {
     }
     let message = status.message.filter(|message| !message.is_empty()).unwrap_or_else(|| "it is NotReady".to_owned());
     let remedy = if message.contains("RepositoryKeyMissing") {
-        "trysail repo adopt --repo URL --identity FILE, with the identity of one of its recipients"
+        "name a Secret with the identity of one of its recipients in annotation trysail.io/identity-secret of the location"
     } else {
         "as it says"
     };

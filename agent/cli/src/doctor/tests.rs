@@ -74,7 +74,7 @@ fn each_hazard_is_one_line_with_one_remedy_and_the_worst_come_first() {
     expect_test::expect![[r#"
         Unsafe backup-location/default: LifecycleUnsafe: rule a deletes objects; remove it: mc ilm rule rm --id a ALIAS/b -> as it says
         Unsafe backup-location/default: PlaintextTransport: it is http -> set config.s3Url of default to https, with caCert where the authority is your own
-        Unsafe repo/app-default-kopia: RepositoryKeyMissing: no key -> trysail repo adopt --repo URL --identity FILE, with the identity of one of its recipients
+        Unsafe repo/app-default-kopia: RepositoryKeyMissing: no key -> name a Secret with the identity of one of its recipients in annotation trysail.io/identity-secret of the location
         Unsafe schedule/nightly: its last backup nightly-1 is PartiallyFailed -> trysail backup describe nightly-1
         Unsafe node/n2: no node agent runs there: its volumes are not backed up -> kubectl -n velero describe daemonset node-agent
         Unsafe namespace/app: no schedule takes these claims: web -> trysail schedule create app --schedule @daily --include-namespaces app
