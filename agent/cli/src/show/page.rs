@@ -114,7 +114,7 @@ mod tests {
               Included:  x
                          Long name:  one
                                      two
-              Cluster:             <none>
+              Cluster:               <none>
               TTL:       1h
               
         "#]]
