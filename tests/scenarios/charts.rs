@@ -16,7 +16,7 @@ use trysail_tests::{
     tools::Tool,
 };
 
-/// Our image and its pull policy in the renderings.
+/// Our image in the renderings.
 const RENDERED_IMAGE: &str = "localhost/trysail:dev";
 
 /// The bucket and the store in them.
