@@ -347,7 +347,8 @@ fn bad_backups_are_refused_with_the_name_of_the_field_and_good_ones_go_on() -> R
 
 #[test]
 fn a_claim_whose_node_has_no_agent_is_an_error_and_a_backup_of_claims_that_reads_none_says_so() -> Result<()> {
-    let mut installation = shop(&[])?;
+    // Agents would read below this directory, if there were any.
+    let mut installation = shop(&["--host-path", "/data"])?;
     claim(&mut installation)?;
     let said = installation.velero(&["backup", "create", "b1", "--include-namespaces", "app1", "--wait"])?;
     assert!(said.contains("Backup completed with status: PartiallyFailed."), "{said}");

@@ -305,7 +305,7 @@ fn a_claim_whose_pod_waits_is_read_by_itself_and_a_hook_in_that_pod_fails() -> R
     let made = backup(&server, BackupSpec { included_namespaces: Some(words("shop")), ..BackupSpec::default() })?;
     let selected = volumes::select(&made.seen, &Settings::default());
     let sources: Vec<_> = selected.tasks.iter().map(|task| (task.volume.as_str(), task.source.clone())).collect();
-    assert_eq!(sources, [("data", Source::Claim { node: Some("node1".to_owned()) })]);
+    assert_eq!(sources, [("data", Source::Held)]);
     let stored = objects(&made.archive)?;
     let pod = stored.into_iter().find(|(path, _)| path.contains("/pods/")).context("the pod is stored")?.1;
     let kubeconfig = server.kubeconfig().to_owned();
