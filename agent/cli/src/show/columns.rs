@@ -32,7 +32,8 @@ pub(crate) fn table(header: &[&str], rows: Rows, labels: &LabelColumns) -> Strin
     head.extend(labels.shows_all.then(|| "LABELS".to_owned()));
     let mut lines = vec![head];
     for (mut cells, own) in rows.rows {
-        cells.extend(labels.keys.iter().map(|key| own.get(key).cloned().unwrap_or_else(|| super::NONE.to_owned())));
+        // Source: Velero 1.18: what has no such label has an empty cell, where kubectl prints `<none>`.
+        cells.extend(labels.keys.iter().map(|key| own.get(key).cloned().unwrap_or_default()));
         cells.extend(labels.shows_all.then(|| all(&own)));
         lines.push(cells);
     }
