@@ -219,6 +219,9 @@ mod tests {
         }
     }
 
+    /// An inventory, the pinned key, and what is to be said.
+    type Row<'a> = (Option<&'a [u8]>, Option<PublicKey>, String);
+
     #[test]
     fn every_reason_not_to_believe_is_a_sentence_s_end() {
         let (root, other) = (Keys::from_parts([1; 32], [2; 32]).root(), Keys::from_parts([3; 32], [4; 32]).root());
@@ -229,7 +232,7 @@ mod tests {
         let moved = sign_inventory(&inventory("b2", Some(key)), &root);
         let unsigned = serde_json::to_vec(&inventory("b1", None)).unwrap();
         let short = sign_inventory(&Inventory::new("b1", "u", Some(key), &[], &[]), &root);
-        let rows: [(Option<&[u8]>, Option<PublicKey>, String); 8] = [
+        let rows: [Row<'_>; 8] = [
             (None, Some(key), "the backup has no inventory that could be signed".to_owned()),
             (Some(b"{}"), Some(key), "its inventory cannot be read".to_owned()),
             (Some(&moved), Some(key), "its inventory is that of backup b2".to_owned()),

@@ -132,17 +132,18 @@ impl Forecast {
             text += &table(&["ACTION", "SNAPSHOT", "VOLUME", "WHY"], rows(&self.volumes), &LabelColumns::default());
         }
         for note in &self.notes {
-            text += &format!("\n{note}");
+            text.extend(["\n", note]);
         }
         let count = |action| self.objects.iter().filter(|line| line.action == action).count();
         let (made, updated, kept) = (count(Deed::Create), count(Deed::Update), count(Deed::Keep));
         let filled = self.volumes.iter().filter(|line| line.action == Deed::Fill).count();
-        text += &format!(
+        let sum = format!(
             "\n{made} objects to create, {updated} to update, {kept} stay as they are, {} do not come back; {filled} of {} \
              volumes get their files. Nothing was changed.\n",
             count(Deed::Skip),
             self.volumes.len()
         );
+        text.push_str(&sum);
         text
     }
 }

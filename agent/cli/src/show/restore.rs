@@ -20,7 +20,7 @@ use super::{
     selector, span, switch,
 };
 
-/// Columns of a table. Source: Velero pkg/cmd/util/output/restore_printer.go.
+/// Columns of a table. Source: Velero `pkg/cmd/util/output/restore_printer.go`.
 pub(crate) const COLUMNS: [&str; 9] =
     ["NAME", "BACKUP", "STATUS", "STARTED", "COMPLETED", "ERRORS", "WARNINGS", "CREATED", "SELECTOR"];
 
@@ -153,7 +153,7 @@ fn volumes(page: &mut Page, picture: &Picture) {
     let details = picture.resources.is_some();
     if let Some(first) = picture.volumes.first() {
         page.blank();
-        let uploader = first.spec.uploader_type.map(|uploader| uploader.as_str()).unwrap_or_default();
+        let uploader = first.spec.uploader_type.map(trysail_api::transfer::UploaderType::as_str).unwrap_or_default();
         let hint = if details { "" } else { " (specify --details for more information)" };
         page.line(format!("{uploader} Restores{hint}:"));
         let volumes: Vec<PodVolume<'_>> = picture.volumes.iter().map(of_restore).collect();
@@ -169,7 +169,9 @@ fn volumes(page: &mut Page, picture: &Picture) {
                 return page.line("CSI Snapshot Restores: <none included>");
             }
             page.line("CSI Snapshot Restores:");
-            csi.iter().for_each(|info| page.line(format!("\t{}", info.claim())));
+            for info in csi.iter() {
+                page.line(format!("\t{}", info.claim()));
+            }
         }
     }
 }

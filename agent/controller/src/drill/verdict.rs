@@ -247,7 +247,9 @@ mod tests {
 
     fn verdict(archive: Verdict, found: &[CheckReport]) -> Verdict {
         let mut report = Report::new("b1", at(0), archive);
-        found.iter().for_each(|found| report.add("kopia/app", &BTreeSet::new(), found));
+        for one in found {
+            report.add("kopia/app", &BTreeSet::new(), one);
+        }
         report.verdict
     }
 
@@ -255,8 +257,8 @@ mod tests {
     fn a_backup_is_worth_what_its_worst_part_is() {
         let (whole, stored, damaged) = (found(Level::Contents, 0), found(Level::Tables, 0), found(Level::Contents, 1));
         assert_eq!(verdict(Verdict::Proven, &[]), Verdict::Proven);
-        assert_eq!(verdict(Verdict::Proven, &[whole.clone()]), Verdict::Proven);
-        assert_eq!(verdict(Verdict::Stored, &[whole.clone()]), Verdict::Stored);
+        assert_eq!(verdict(Verdict::Proven, std::slice::from_ref(&whole)), Verdict::Proven);
+        assert_eq!(verdict(Verdict::Stored, std::slice::from_ref(&whole)), Verdict::Stored);
         assert_eq!(verdict(Verdict::Proven, &[whole.clone(), stored.clone()]), Verdict::Stored);
         assert_eq!(verdict(Verdict::Proven, &[damaged, stored, whole]), Verdict::Failed);
     }

@@ -65,14 +65,14 @@ fn server() -> Metrics {
 #[test]
 fn every_series_that_the_modules_count_on_is_told() {
     let server = server();
-    let node = NodeMetrics::new("node1", &server);
-    node.enqueued();
-    node.finished("Completed");
-    let text = format!("{}{}", server.text(), node.text());
-    let known: Value = serde_json::from_str(KNOWN).unwrap();
+    let agent = NodeMetrics::new("node1", &server);
+    agent.enqueued();
+    agent.finished("Completed");
+    let text = format!("{}{}", server.text(), agent.text());
+    let listed: Value = serde_json::from_str(KNOWN).unwrap();
     let is_told = |name: &str| text.lines().any(|line| line.starts_with(&format!("{name}{{")));
-    let served = known["served"].as_array().unwrap().iter().filter_map(Value::as_str);
-    let missing: Vec<&str> = served.filter(|name| !is_told(name)).collect();
+    let counted = listed["served"].as_array().unwrap().iter().filter_map(Value::as_str);
+    let missing: Vec<&str> = counted.filter(|name| !is_told(name)).collect();
     assert_eq!(missing, Vec::<&str>::new());
-    assert_eq!(known["wanted"], json!([]), "what is wanted and not told yet");
+    assert_eq!(listed["wanted"], json!([]), "what is wanted and not told yet");
 }

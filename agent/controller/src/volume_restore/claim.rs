@@ -347,7 +347,7 @@ mod tests {
         other.as_mut().unwrap().metadata.uid = Some("other".to_owned());
         let mut foreign = pod("Running");
         foreign.as_mut().unwrap().metadata.labels = None;
-        let rows = [
+        let rows = vec![
             (Found::default(), "the claim is gone"),
             (Found { claim: other, ..Found::default() }, "the claim is gone; another one has its name"),
             (

@@ -54,7 +54,7 @@ mod tests {
         let data = || of(json!({ "claimName": "data" }));
         let mount = || json!({ "name": "v", "mountPath": "/data" });
         let held = json!({ "metadata": { "name": "h", "labels": { "velero.io/pod-volume-restore": "r1-x" } } });
-        let rows = [
+        let rows = vec![
             (pod(&data(), &mount(), &json!({})), true),
             (pod(&data(), &mount(), &json!({ "status": { "phase": "Pending" } })), true),
             (

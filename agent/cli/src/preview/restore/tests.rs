@@ -49,7 +49,7 @@ fn each_object_and_volume_is_told_with_what_becomes_of_it_and_why() {
         kind("persistentvolumeclaims", "PersistentVolumeClaim", "", true),
         kind("clusterroles", "ClusterRole", "rbac.authorization.k8s.io", false),
     ];
-    let [namespaces, pods, maps, claims, roles] = kinds.clone();
+    let [namespaces, pods, maps, claims, grants] = kinds.clone();
     let volumes = json!([
         { "name": "d", "persistentVolumeClaim": { "claimName": "data" } }, { "name": "scratch", "emptyDir": {} },
     ]);
@@ -63,7 +63,7 @@ fn each_object_and_volume_is_told_with_what_becomes_of_it_and_why() {
         (Arc::clone(&maps), json!({ "metadata": { "name": "settings", "namespace": "app" } })),
         (maps, json!({ "metadata": { "name": "kept", "namespace": "app" } })),
         (claims, json!({ "metadata": { "name": "data", "namespace": "app" } })),
-        (roles, json!({ "metadata": { "name": "admin" } })),
+        (grants, json!({ "metadata": { "name": "admin" } })),
     ];
     let mut writer = Writer::new(Vec::new(), 0).unwrap();
     for (kind, mut object) in objects {
@@ -107,7 +107,7 @@ fn each_object_and_volume_is_told_with_what_becomes_of_it_and_why() {
         saved: &saved,
         existing: &existing,
     };
-    expect![[r#"
+    expect![[r"
         ACTION   KIND                                       NAME            WHY
         create   v1/Namespace                               app2            
         create   v1/PersistentVolumeClaim                   app2/data       
@@ -125,5 +125,5 @@ fn each_object_and_volume_is_told_with_what_becomes_of_it_and_why() {
 
         1 objects give rights: they come back only if a trusted key has signed the backup, or with the annotation trysail.io/allow-unsigned=true
         5 objects to create, 0 to update, 1 stay as they are, 1 do not come back; 1 of 4 volumes get their files. Nothing was changed.
-    "#]].assert_eq(&Forecast::of(&grounds).table());
+    "]].assert_eq(&Forecast::of(&grounds).table());
 }

@@ -163,7 +163,9 @@ fn deletions(page: &mut Page, requests: &[DeleteBackupRequest], view: &View) {
         let errors = errors(request);
         if !errors.is_empty() {
             page.line("\tErrors:");
-            errors.iter().for_each(|error| page.line(format!("\t\t{error}")));
+            for error in errors.iter() {
+                page.line(format!("\t\t{error}"));
+            }
         }
     }
 }

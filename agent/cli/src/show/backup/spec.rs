@@ -39,7 +39,9 @@ pub(crate) fn describe(page: &mut Page, spec: &BackupSpec) {
     if let Some(order) = &spec.ordered_resources {
         page.blank();
         page.line("OrderedResources:");
-        order.iter().for_each(|(kind, objects)| page.line(format!("\t{kind}: {objects}")));
+        for (kind, objects) in order.iter() {
+            page.line(format!("\t{kind}: {objects}"));
+        }
     }
 }
 
@@ -110,7 +112,9 @@ fn hooks(page: &mut Page, spec: &BackupSpec) {
     }
     page.line("Hooks:");
     page.line("\tResources:");
-    hooks.iter().for_each(|hook| self::hook(page, hook));
+    for hook in hooks.iter() {
+        self::hook(page, hook);
+    }
 }
 
 fn hook(page: &mut Page, hook: &BackupHook) {

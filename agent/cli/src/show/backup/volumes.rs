@@ -73,7 +73,7 @@ fn percent(done: i64, total: i64) -> String {
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
-/// The order in which groups are told. Source: Velero pkg/cmd/util/output/backup_describer.go.
+/// The order in which groups are told. Source: Velero `pkg/cmd/util/output/backup_describer.go`.
 pub(crate) const GROUPS: [&str; 8] =
     ["Completed", "Failed", "Canceled", "In Progress", "Canceling", "Prepared", "Accepted", "New"];
 
@@ -83,7 +83,9 @@ pub(crate) fn by_pod(volumes: &[&PodVolume<'_>]) -> BTreeMap<String, Vec<String>
     for volume in volumes {
         pods.entry(volume.pod.clone()).or_default().push(volume.label());
     }
-    pods.values_mut().for_each(|volumes| volumes.sort());
+    for volumes in pods.values_mut() {
+        volumes.sort();
+    }
     pods
 }
 
@@ -146,7 +148,9 @@ fn snapshots(page: &mut Page, status: &BackupStatus, infos: &[VolumeInfo], is_kn
         [] => page.line("\tVelero-Native Snapshots: <none included>"),
         _ => {
             page.line("\tVelero-Native Snapshots:");
-            native.iter().for_each(|info| page.line(format!("\t\t{}", info.pv_name)));
+            for info in native.iter() {
+                page.line(format!("\t\t{}", info.pv_name));
+            }
         }
     }
     page.blank();
@@ -155,7 +159,9 @@ fn snapshots(page: &mut Page, status: &BackupStatus, infos: &[VolumeInfo], is_kn
         [] => page.line("\tCSI Snapshots: <none included>"),
         _ => {
             page.line("\tCSI Snapshots:");
-            csi.iter().for_each(|info| page.line(format!("\t\t{}: {}", info.claim(), kept(info))));
+            for info in csi.iter() {
+                page.line(format!("\t\t{}: {}", info.claim(), kept(info)));
+            }
         }
     }
 }

@@ -178,7 +178,10 @@ mod tests {
         [volumes, sentences(&selected.report.errors), sentences(&selected.report.warnings)]
     }
 
-    fn labels(claims: &[(&str, &str, &[(&str, &str)])]) -> BTreeMap<ClaimName, Labels> {
+    /// Namespace, name and labels of a claim.
+    type Labelled<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
+    fn labels(claims: &[Labelled<'_>]) -> BTreeMap<ClaimName, Labels> {
         let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         claims.iter().map(|(ns, name, pairs)| (((*ns).to_owned(), (*name).to_owned()), labels(pairs))).collect()
     }
