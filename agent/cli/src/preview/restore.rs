@@ -144,7 +144,8 @@ impl Forecast {
             self.volumes.len()
         );
         text.push_str(&sum);
-        text
+        // An action without a reason leaves the last cell empty.
+        text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
     }
 }
 

@@ -120,7 +120,7 @@ pub(crate) fn describe_resource_list(page: &mut Page, list: &Fetched<ResourceLis
             page.line("Resource List:");
             for (kind, objects) in list {
                 page.line(format!("\t{kind}:"));
-                for object in objects.iter() {
+                for object in objects {
                     page.line(format!("\t\t- {object}"));
                 }
             }

@@ -38,7 +38,7 @@ impl Page {
             return self.line(format!("{tabs}{name}:\t{tabs}{}", super::NONE));
         };
         self.line(format!("{tabs}{name}:\t{first}"));
-        for value in others.iter() {
+        for value in others {
             self.line(format!("{tabs}\t{value}"));
         }
     }
@@ -70,7 +70,7 @@ fn lay_out(lines: &[Vec<&str>], widths: &mut Vec<usize>, text: &mut String) {
             lay_out(block, widths, text);
             widths.pop();
         } else {
-            for line in block.iter() {
+            for line in block {
                 write(line, widths, text);
             }
         }
@@ -120,8 +120,9 @@ mod tests {
                                      two
               Cluster:               <none>
               TTL:       1h
-              
+              |
         "]]
-        .assert_eq(&page.finish());
+        // Where a line ends in space, its end is shown.
+        .assert_eq(&page.finish().replace(" \n", " |\n"));
     }
 }

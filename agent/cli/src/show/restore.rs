@@ -169,7 +169,7 @@ fn volumes(page: &mut Page, picture: &Picture) {
                 return page.line("CSI Snapshot Restores: <none included>");
             }
             page.line("CSI Snapshot Restores:");
-            for info in csi.iter() {
+            for info in &csi {
                 page.line(format!("\t{}", info.claim()));
             }
         }

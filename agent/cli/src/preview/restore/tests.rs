@@ -109,13 +109,13 @@ fn each_object_and_volume_is_told_with_what_becomes_of_it_and_why() {
     };
     expect![[r"
         ACTION   KIND                                       NAME            WHY
-        create   v1/Namespace                               app2            
-        create   v1/PersistentVolumeClaim                   app2/data       
-        create   rbac.authorization.k8s.io/v1/ClusterRole   admin           
+        create   v1/Namespace                               app2
+        create   v1/PersistentVolumeClaim                   app2/data
+        create   rbac.authorization.k8s.io/v1/ClusterRole   admin
         keep     v1/ConfigMap                               app2/kept       it is there; --existing-resource-policy=update changes it
-        create   v1/ConfigMap                               app2/settings   
+        create   v1/ConfigMap                               app2/settings
         skip     v1/Pod                                     app2/job        is complete - skipping
-        create   v1/Pod                                     app2/web        
+        create   v1/Pod                                     app2/web
 
         ACTION   SNAPSHOT   VOLUME              WHY
         skip     data/01    app2/alone          5 B stay in the backup: no pod that mounts it comes back

@@ -163,7 +163,7 @@ fn deletions(page: &mut Page, requests: &[DeleteBackupRequest], view: &View) {
         let errors = errors(request);
         if !errors.is_empty() {
             page.line("\tErrors:");
-            for error in errors.iter() {
+            for error in &errors {
                 page.line(format!("\t\t{error}"));
             }
         }

@@ -39,7 +39,7 @@ pub(crate) fn describe(page: &mut Page, spec: &BackupSpec) {
     if let Some(order) = &spec.ordered_resources {
         page.blank();
         page.line("OrderedResources:");
-        for (kind, objects) in order.iter() {
+        for (kind, objects) in order {
             page.line(format!("\t{kind}: {objects}"));
         }
     }
@@ -112,7 +112,7 @@ fn hooks(page: &mut Page, spec: &BackupSpec) {
     }
     page.line("Hooks:");
     page.line("\tResources:");
-    for hook in hooks.iter() {
+    for hook in hooks {
         self::hook(page, hook);
     }
 }

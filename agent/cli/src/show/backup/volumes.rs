@@ -148,7 +148,7 @@ fn snapshots(page: &mut Page, status: &BackupStatus, infos: &[VolumeInfo], is_kn
         [] => page.line("\tVelero-Native Snapshots: <none included>"),
         _ => {
             page.line("\tVelero-Native Snapshots:");
-            for info in native.iter() {
+            for info in &native {
                 page.line(format!("\t\t{}", info.pv_name));
             }
         }
@@ -159,7 +159,7 @@ fn snapshots(page: &mut Page, status: &BackupStatus, infos: &[VolumeInfo], is_kn
         [] => page.line("\tCSI Snapshots: <none included>"),
         _ => {
             page.line("\tCSI Snapshots:");
-            for info in csi.iter() {
+            for info in &csi {
                 page.line(format!("\t\t{}: {}", info.claim(), kept(info)));
             }
         }
