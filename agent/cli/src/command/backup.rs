@@ -138,9 +138,10 @@ async fn picture(cluster: &Cluster, backup: Backup, describing: &Describing) -> 
         0 => None,
         _ => Some(downloads.json(DownloadTargetKind::BackupResults, &name).await),
     };
-    let resources = match describing.details {
-        true => Some(downloads.json(DownloadTargetKind::BackupResourceList, &name).await),
-        false => None,
+    let resources = if describing.details {
+        Some(downloads.json(DownloadTargetKind::BackupResourceList, &name).await)
+    } else {
+        None
     };
     Ok(describe::Picture {
         deletions: cluster.list::<DeleteBackupRequest>(Some(&uid)).await?,

@@ -137,9 +137,10 @@ async fn picture(cluster: &Cluster, restore: Restore, describing: &Describing) -
         (true, true) => Some(downloads.json(DownloadTargetKind::RestoreResourceList, &name).await),
         (true, false) => Some(Err(NotFound)),
     };
-    let infos = match backup.is_some() {
-        true => downloads.json(DownloadTargetKind::RestoreVolumeInfo, &name).await,
-        false => Err(NotFound),
+    let infos = if backup.is_some() {
+        downloads.json(DownloadTargetKind::RestoreVolumeInfo, &name).await
+    } else {
+        Err(NotFound)
     };
     Ok(Picture { volumes: cluster.list(Some(&labels)).await?, results, resources, infos, restore })
 }

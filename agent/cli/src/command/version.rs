@@ -17,10 +17,7 @@ use crate::{
 
 /// Tells the versions.
 pub(super) async fn run(shared: &Shared, version: &Version) -> Result<Outcome> {
-    let server = match version.client_only {
-        true => None,
-        false => Some(server(version).await),
-    };
+    let server = if version.client_only { None } else { Some(server(version).await) };
     if shared.format() != Format::Table {
         let told = server.and_then(Result::ok);
         output::value(shared.format(), &json!({ "client": SERVER_VERSION, "server": told }))?;
