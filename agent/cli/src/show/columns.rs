@@ -32,7 +32,7 @@ pub(crate) fn table(header: &[&str], rows: Rows, labels: &LabelColumns) -> Strin
     head.extend(labels.shows_all.then(|| "LABELS".to_owned()));
     let mut lines = vec![head];
     for (mut cells, own) in rows.rows {
-        cells.extend(labels.keys.iter().map(|key| own.get(key).cloned().unwrap_or_else(|| super::NONE.to_owned())));
+        cells.extend(labels.keys.iter().map(|key| own.get(key).cloned().unwrap_or_default()));
         cells.extend(labels.shows_all.then(|| all(&own)));
         lines.push(cells);
     }
@@ -80,9 +80,9 @@ mod tests {
         let rows = || Rows { rows: vec![row("long-name", "x"), row("b", "y")] };
         let labels = LabelColumns { shows_all: true, keys: vec!["a.b/tier".to_owned(), "none".to_owned()] };
         expect![[r#"
-            NAME        AT   TIER   NONE     LABELS
-            long-name        x      <none>   a.b/tier=x
-            b                y      <none>   a.b/tier=y
+            NAME        AT   TIER   NONE   LABELS
+            long-name        x             a.b/tier=x
+            b                y             a.b/tier=y
         "#]]
         .assert_eq(&table(&["NAME", "AT"], rows(), &labels));
         assert_eq!(table(&["NAME"], Rows::default(), &labels), "");
