@@ -115,7 +115,7 @@ fn paths(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// Fields that ask for what a restore without objects does not do.
+/// Fields and annotations that ask for what a restore without objects does not do.
 fn contradictions(restore: &Restore) -> Vec<String> {
     let spec = &restore.spec;
     let mut problems = Vec::new();
@@ -124,6 +124,10 @@ fn contradictions(restore: &Restore) -> Vec<String> {
     }
     if spec.hooks.as_ref().and_then(|hooks| hooks.resources.as_ref()).is_some_and(|hooks| !hooks.is_empty()) {
         problems.push(format!("annotation {} restores no pods, in which spec.hooks could run", own::DATA_ONLY));
+    }
+    if restore.annotations().contains_key(own::SERVICE_ACCOUNT) {
+        let (account, data) = (own::SERVICE_ACCOUNT, own::DATA_ONLY);
+        problems.push(format!("annotation {account} bounds which objects are made, and {data} makes none: who may fill a claim, it cannot say"));
     }
     problems
 }
@@ -212,5 +216,9 @@ mod tests {
             "annotation trysail.io/data-only restores no pods, in which spec.hooks could run",
         ];
         assert_eq!(found, Err(expected.map(str::to_owned).to_vec()));
+        let annotations = json!({ "trysail.io/data-only": "true", "trysail.io/service-account": "restorer" });
+        let expected = "annotation trysail.io/service-account bounds which objects are made, and trysail.io/data-only makes none: \
+                        who may fill a claim, it cannot say";
+        assert_eq!(Wish::of(&restore(&annotations, &json!({}))), Err(vec![expected.to_owned()]));
     }
 }
