@@ -212,6 +212,23 @@ impl Tool {
     }
 }
 
+/// The module of the Prometheus operator, of which only files are wanted.
+const PROMETHEUS_OPERATOR: &str = "github.com/prometheus-operator/prometheus-operator";
+
+/// The kinds of the Prometheus operator that are rendered, as its definitions call them.
+const MONITORING: [&str; 3] = ["podmonitors", "prometheusrules", "servicemonitors"];
+
+/// The definitions of these kinds, as that module brings them.
+pub fn monitoring_definitions() -> Result<Vec<PathBuf>> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("harness/tools/prometheus-operator");
+    let output = go(&source).args(["mod", "download", "-json", PROMETHEUS_OPERATOR]).output().context("start go")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let downloaded: serde_json::Value = serde_json::from_slice(&output.stdout).context("go prints JSON")?;
+    let module = Path::new(downloaded["Dir"].as_str().context("a module has a directory")?);
+    let file = |kind: &&str| module.join(format!("example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"));
+    Ok(MONITORING.iter().map(file).collect())
+}
+
 /// Go, in the directory of a `go.mod`, which it does not change.
 fn go(source: &Path) -> Command {
     let mut go = Command::new("go");
