@@ -156,7 +156,7 @@ let
       summary = "No restore has been proven for 8d 2h 0m 0s";
     };
     TrysailDrillFailed = {
-      series = [ { series = ''trysail_drill_failed{schedule="daily"}''; values = "0x60 1x60"; } ];
+      series = [{ series = ''trysail_drill_failed{schedule="daily"}''; values = "0x60 1x60"; }];
       quiet = "30m";
       fires = "90m";
       labels = daily;

@@ -9,9 +9,9 @@ let
   rules = kind: name: modules: map text (of kind name modules).rules;
 in
 {
-  "the server reads, creates and patches everything, and no more" = {
+  "the server reads, creates and patches everything, deletes pods that held a claim, and no more" = {
     found = rules "ClusterRole" "velero" [ minimal ];
-    expected = [ "create,get,list,patch on *" ];
+    expected = [ "create,get,list,patch on *" "delete on pods" ];
   };
   "the server deletes and watches in its own namespace alone, and what is its own" = {
     found = rules "Role" "velero" [ minimal ];
@@ -27,7 +27,7 @@ in
   };
   "more rights come with their options alone" = {
     found = rules "ClusterRole" "velero" (with_ { server = { escalate = true; impersonate = true; }; });
-    expected = [ "create,get,list,patch on *" "bind,escalate on clusterroles,roles" "impersonate on serviceaccounts" ];
+    expected = [ "create,get,list,patch on *" "delete on pods" "bind,escalate on clusterroles,roles" "impersonate on serviceaccounts" ];
   };
   "no rule has `*` as a verb" = {
     found = concatMap (object: filter (rule: elem "*" rule.verbs) (object.rules or [ ])) (objects [ minimal ]);

@@ -145,7 +145,7 @@ fn volumes_made_of_objects_are_never_read_and_nothing_is_said_of_them() {
 }
 
 #[test]
-fn a_claim_that_no_running_pod_mounts_is_read_by_itself() {
+fn a_claim_that_no_running_pod_mounts_is_held_or_read_where_its_files_lie() {
     let mut waiting = pod("p", json!({}), &[mount("a", "one")]);
     waiting.object["status"]["phase"] = "Pending".into();
     let mut unmounted = pod("q", json!({}), &[mount("b", "two")]);
@@ -157,9 +157,11 @@ fn a_claim_that_no_running_pod_mounts_is_read_by_itself() {
         claim("three", local()).into(),
     ]
     .concat();
-    let expected = ["claim:one@node1", "claim:three@node1", "claim:two@any"];
+    let expected = ["held:one", "held:three", "held:two"];
     assert_eq!(told(&items, &default(None)), expected);
     assert_eq!(told(&items, &default(Some(true))), expected);
+    let below = Settings { host_paths: vec!["/data".into()], ..Settings::default() };
+    assert_eq!(told(&items, &below), ["claim:one@node1", "claim:three@node1", "held:two"]);
     let named = told(&items, &default(Some(false)));
     assert!(named.len() == 3 && named.iter().all(|line| line.ends_with(NO_NAME)), "{named:?}");
 }
