@@ -91,12 +91,11 @@ impl<K: Kind> Chosen<K> {
     pub(super) async fn of(cluster: &Cluster, selecting: &Selecting) -> Result<Self> {
         let mut chosen = Self { found: Vec::new(), missing: false };
         for name in &selecting.names {
-            match cluster.find(name).await? {
-                Some(object) => chosen.found.push(object),
-                None => {
-                    chosen.missing = true;
-                    output::note(&format!("{}.{} \"{name}\" not found", K::plural(&()), K::group(&())));
-                }
+            if let Some(object) = cluster.find(name).await? {
+                chosen.found.push(object);
+            } else {
+                chosen.missing = true;
+                output::note(&format!("{}.{} \"{name}\" not found", K::plural(&()), K::group(&())));
             }
         }
         if selecting.names.is_empty() {

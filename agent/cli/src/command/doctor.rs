@@ -41,7 +41,9 @@ async fn gather(cluster: &Cluster) -> Result<doctor::Cluster> {
     let (catalog, _) = discover(client).await.context("ask for the kinds of the cluster")?;
     let mut schedules: Vec<Schedule> = cluster.list(None).await?;
     // A template may say `pvc`.
-    schedules.iter_mut().for_each(|schedule| schedule.spec.template = catalog.resolve(&schedule.spec.template));
+    for schedule in &mut schedules {
+        schedule.spec.template = catalog.resolve(&schedule.spec.template);
+    }
     Ok(doctor::Cluster {
         namespace: cluster.namespace().to_owned(),
         locations: cluster.list(None).await?,

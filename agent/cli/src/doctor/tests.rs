@@ -71,7 +71,7 @@ fn each_hazard_is_one_line_with_one_remedy_and_the_worst_come_first() {
             claim("other", "cache", &json!({ "velero.io/exclude-from-backup": "true" })),
         ])),
     };
-    expect_test::expect![[r#"
+    expect_test::expect![[r"
         Unsafe backup-location/default: LifecycleUnsafe: rule a deletes objects; remove it: mc ilm rule rm --id a ALIAS/b -> as it says
         Unsafe backup-location/default: PlaintextTransport: it is http -> set config.s3Url of default to https, with caCert where the authority is your own
         Unsafe repo/app-default-kopia: RepositoryKeyMissing: no key -> trysail repo adopt --repo URL --identity FILE, with the identity of one of its recipients
@@ -81,7 +81,7 @@ fn each_hazard_is_one_line_with_one_remedy_and_the_worst_come_first() {
         Unsafe namespace/other: no schedule takes these claims: x -> trysail schedule create other --schedule @daily --include-namespaces other
         Advice backup-location/default: no recipients: whoever reads the bucket reads all files and Secrets -> kubectl -n velero annotate bsl default trysail.io/recipients=age1…
         Advice schedule/resting: it is paused and makes no backups -> trysail schedule unpause resting
-    "#]]
+    "]]
     .assert_eq(&(told(&cluster).join("\n") + "\n"));
 }
 

@@ -72,10 +72,8 @@ impl Forecast {
             text.push('\n');
             text += &table(&["VOLUME", "READ", "SIZE"], Rows { rows }, &LabelColumns::default());
         }
-        for line in self.skipped.iter().chain(&self.notes) {
-            text += &format!("\n{line}");
-        }
-        text += &format!("\n{}\n", self.sum());
+        let said = self.skipped.iter().chain(&self.notes).map(|line| format!("\n{line}"));
+        text.extend(said.chain([format!("\n{}\n", self.sum())]));
         text
     }
 
@@ -185,7 +183,7 @@ mod tests {
             saved: vec![saved("2026-11-20T02:00:00Z", 3 << 20), saved("2026-11-19T02:00:00Z", 9 << 20)],
         };
         let objects = [("v1/Pod", 1), ("v1/ConfigMap", 12)].map(|(kind, count)| (kind.to_owned(), count)).into();
-        expect![[r#"
+        expect![[r"
             KIND           OBJECTS
             v1/ConfigMap   12
             v1/Pod         1
@@ -197,7 +195,7 @@ mod tests {
 
             volume cache of pod app/web is not saved: the pod's annotation backup.velero.io/backup-volumes-excludes names it
             13 objects and 3 volumes would be taken: 1 with 3.0 MiB of files when they were last backed up, 2 of unknown size. Only what has changed since is read and sent. Nothing was made.
-        "#]]
+        "]]
         .assert_eq(&Forecast::of(objects, &selected, &sizes, &Report::default()).table());
     }
 }

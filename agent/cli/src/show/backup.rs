@@ -12,7 +12,7 @@ use trysail_api::{backup::Backup, time::Time};
 
 use super::{View, moment, selector};
 
-/// Columns of a table. Source: Velero pkg/cmd/util/output/backup_printer.go.
+/// Columns of a table. Source: Velero `pkg/cmd/util/output/backup_printer.go`.
 pub(crate) const COLUMNS: [&str; 9] =
     ["NAME", "STATUS", "ERRORS", "WARNINGS", "CREATED", "EXPIRES", "STORAGE LOCATION", "QUEUE POSITION", "SELECTOR"];
 

@@ -53,7 +53,7 @@ pub(crate) struct Part {
 /// `-resource-list.json.gz`: objects by kind.
 pub(crate) type ResourceList = BTreeMap<String, Vec<String>>;
 
-/// An entry of `-volumeinfo.json.gz`, as far as it is told. Source: Velero internal/volume/volumes_information.go.
+/// An entry of `-volumeinfo.json.gz`, as far as it is told. Source: Velero `internal/volume/volumes_information.go`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct VolumeInfo {
@@ -120,7 +120,9 @@ pub(crate) fn describe_resource_list(page: &mut Page, list: &Fetched<ResourceLis
             page.line("Resource List:");
             for (kind, objects) in list {
                 page.line(format!("\t{kind}:"));
-                objects.iter().for_each(|object| page.line(format!("\t\t- {object}")));
+                for object in objects {
+                    page.line(format!("\t\t- {object}"));
+                }
             }
         }
         Err(Missing::NotFound) => page.line(format!("Resource List:\t<{of} resource list not found>")),

@@ -5,7 +5,7 @@ use trysail_api::backup_storage_location::{AccessMode, BackupStorageLocation};
 
 use super::{View, moment::moment_or};
 
-/// Columns of a table. Source: Velero pkg/cmd/util/output/backup_storage_location_printer.go.
+/// Columns of a table. Source: Velero `pkg/cmd/util/output/backup_storage_location_printer.go`.
 pub(crate) const COLUMNS: [&str; 7] =
     ["NAME", "PROVIDER", "BUCKET/PREFIX", "PHASE", "LAST VALIDATED", "ACCESS MODE", "DEFAULT"];
 

@@ -38,7 +38,9 @@ impl Page {
             return self.line(format!("{tabs}{name}:\t{tabs}{}", super::NONE));
         };
         self.line(format!("{tabs}{name}:\t{first}"));
-        others.iter().for_each(|value| self.line(format!("{tabs}\t{value}")));
+        for value in others {
+            self.line(format!("{tabs}\t{value}"));
+        }
     }
 
     /// What `write` adds is one cell deeper.
@@ -68,7 +70,9 @@ fn lay_out(lines: &[Vec<&str>], widths: &mut Vec<usize>, text: &mut String) {
             lay_out(block, widths, text);
             widths.pop();
         } else {
-            block.iter().for_each(|line| write(line, widths, text));
+            for line in block {
+                write(line, widths, text);
+            }
         }
     }
 }
@@ -104,7 +108,7 @@ mod tests {
             page.line("TTL:\t1h");
             page.blank();
         });
-        expect![[r#"
+        expect![[r"
             Name:         b1
             Annotations:  a=1
                           b=2
@@ -116,8 +120,8 @@ mod tests {
                                      two
               Cluster:               <none>
               TTL:       1h
-              
-        "#]]
-        .assert_eq(&page.finish());
+            __
+        "]]
+        .assert_eq(&page.finish().replace("  \n", "__\n"));
     }
 }

@@ -17,7 +17,7 @@ use super::{
     selector, span,
 };
 
-/// Columns of a table. Source: Velero pkg/cmd/util/output/schedule_printer.go.
+/// Columns of a table. Source: Velero `pkg/cmd/util/output/schedule_printer.go`.
 pub(crate) const COLUMNS: [&str; 8] =
     ["NAME", "STATUS", "CREATED", "SCHEDULE", "BACKUP TTL", "LAST BACKUP", "SELECTOR", "PAUSED"];
 

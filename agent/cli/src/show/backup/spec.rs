@@ -39,7 +39,9 @@ pub(crate) fn describe(page: &mut Page, spec: &BackupSpec) {
     if let Some(order) = &spec.ordered_resources {
         page.blank();
         page.line("OrderedResources:");
-        order.iter().for_each(|(kind, objects)| page.line(format!("\t{kind}: {objects}")));
+        for (kind, objects) in order {
+            page.line(format!("\t{kind}: {objects}"));
+        }
     }
 }
 
@@ -110,7 +112,9 @@ fn hooks(page: &mut Page, spec: &BackupSpec) {
     }
     page.line("Hooks:");
     page.line("\tResources:");
-    hooks.iter().for_each(|hook| self::hook(page, hook));
+    for hook in hooks {
+        self::hook(page, hook);
+    }
 }
 
 fn hook(page: &mut Page, hook: &BackupHook) {
@@ -126,7 +130,9 @@ fn hook(page: &mut Page, hook: &BackupHook) {
     page.line(format!("\t\t\tLabel selector:\t{}", selector(hook.label_selector.as_ref())));
     let stages = [("Pre", &hook.pre), ("Post", &hook.post)];
     for (stage, hooks) in stages {
-        hooks.iter().flatten().for_each(|hook| command(page, stage, hook));
+        for hook in hooks.iter().flatten() {
+            command(page, stage, hook);
+        }
     }
 }
 

@@ -9,9 +9,33 @@ use trysail_api::{
 };
 
 use crate::show::{
-    files::{Fetched, Missing, VolumeInfo},
+    files::{Fetched, Missing, ResourceList, VolumeInfo},
     page::Page,
 };
+
+/// How much is told of volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// How many there are.
+    Counts,
+    /// Each of them.
+    Single,
+}
+
+impl Depth {
+    /// Volumes are told one by one where objects are.
+    pub(crate) fn of(resources: Option<&Fetched<ResourceList>>) -> Self {
+        if resources.is_some() { Self::Single } else { Self::Counts }
+    }
+
+    /// What stands behind a heading.
+    pub(crate) fn hint(self) -> &'static str {
+        match self {
+            Self::Counts => " (specify --details for more information)",
+            Self::Single => "",
+        }
+    }
+}
 
 /// One volume of a pod, and how far it is.
 #[derive(Debug, Clone)]
@@ -73,7 +97,7 @@ fn percent(done: i64, total: i64) -> String {
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
-/// The order in which groups are told. Source: Velero pkg/cmd/util/output/backup_describer.go.
+/// The order in which groups are told. Source: Velero `pkg/cmd/util/output/backup_describer.go`.
 pub(crate) const GROUPS: [&str; 8] =
     ["Completed", "Failed", "Canceled", "In Progress", "Canceling", "Prepared", "Accepted", "New"];
 
@@ -83,18 +107,20 @@ pub(crate) fn by_pod(volumes: &[&PodVolume<'_>]) -> BTreeMap<String, Vec<String>
     for volume in volumes {
         pods.entry(volume.pod.clone()).or_default().push(volume.label());
     }
-    pods.values_mut().for_each(|volumes| volumes.sort());
+    for volumes in pods.values_mut() {
+        volumes.sort();
+    }
     pods
 }
 
 /// Tells volumes by group: how many there are, or with details which.
-pub(crate) fn describe_groups(page: &mut Page, tabs: &str, volumes: &[PodVolume<'_>], details: bool) {
+pub(crate) fn describe_groups(page: &mut Page, tabs: &str, volumes: &[PodVolume<'_>], depth: Depth) {
     for group in GROUPS {
         let of_group: Vec<&PodVolume<'_>> = volumes.iter().filter(|volume| volume.group() == group).collect();
         if of_group.is_empty() {
             continue;
         }
-        if !details {
+        if depth == Depth::Counts {
             page.line(format!("{tabs}{group}:\t{}", of_group.len()));
             continue;
         }
@@ -116,7 +142,7 @@ pub(crate) fn describe(
     status: &BackupStatus,
     infos: &Fetched<Vec<VolumeInfo>>,
     volumes: &[PodVolumeBackup],
-    details: bool,
+    depth: Depth,
 ) {
     page.line("Backup Volumes:");
     let (infos, is_known) = match infos {
@@ -129,10 +155,10 @@ pub(crate) fn describe(
     if volumes.is_empty() {
         return page.line("\tPod Volume Backups: <none included>");
     }
-    let hint = if details { "" } else { " (specify --details for more information)" };
+    let hint = depth.hint();
     page.line(format!("\tPod Volume Backups - {}{hint}:", uploader(volumes).as_str()));
     let volumes: Vec<PodVolume<'_>> = volumes.iter().map(PodVolume::of_backup).collect();
-    describe_groups(page, "\t\t", &volumes, details);
+    describe_groups(page, "\t\t", &volumes, depth);
 }
 
 /// Snapshots that stock Velero took: Trysail takes none, but shows its backups.
@@ -146,7 +172,9 @@ fn snapshots(page: &mut Page, status: &BackupStatus, infos: &[VolumeInfo], is_kn
         [] => page.line("\tVelero-Native Snapshots: <none included>"),
         _ => {
             page.line("\tVelero-Native Snapshots:");
-            native.iter().for_each(|info| page.line(format!("\t\t{}", info.pv_name)));
+            for info in &native {
+                page.line(format!("\t\t{}", info.pv_name));
+            }
         }
     }
     page.blank();
@@ -155,7 +183,9 @@ fn snapshots(page: &mut Page, status: &BackupStatus, infos: &[VolumeInfo], is_kn
         [] => page.line("\tCSI Snapshots: <none included>"),
         _ => {
             page.line("\tCSI Snapshots:");
-            csi.iter().for_each(|info| page.line(format!("\t\t{}: {}", info.claim(), kept(info))));
+            for info in &csi {
+                page.line(format!("\t\t{}: {}", info.claim(), kept(info)));
+            }
         }
     }
 }
