@@ -66,9 +66,13 @@ pub(crate) struct Cluster {
 pub(crate) fn hazards(cluster: &Cluster) -> Vec<Hazard> {
     let mut found = Vec::new();
     found.extend(no_default(cluster));
-    cluster.locations.iter().for_each(|location| found.extend(of_location(location, &cluster.namespace)));
+    for location in &cluster.locations {
+        found.extend(of_location(location, &cluster.namespace));
+    }
     found.extend(cluster.repositories.iter().filter_map(of_repository));
-    cluster.schedules.iter().for_each(|schedule| found.extend(of_schedule(schedule, &cluster.backups)));
+    for schedule in &cluster.schedules {
+        found.extend(of_schedule(schedule, &cluster.backups));
+    }
     found.extend(agents(cluster));
     found.extend(claims::unprotected(&cluster.claims, &cluster.schedules));
     found.sort_by_key(|hazard| hazard.weight);

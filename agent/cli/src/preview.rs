@@ -6,7 +6,7 @@ pub(crate) mod restore;
 use kube::ResourceExt as _;
 use trysail_api::{names::annotation, pod_volume_backup::PodVolumeBackup};
 
-/// The kind of `spec.pod` of a PodVolumeBackup of a claim that no pod mounts.
+/// The kind of `spec.pod` of a `PodVolumeBackup` of a claim that no pod mounts.
 const CLAIM: &str = "PersistentVolumeClaim";
 
 /// Namespace and name of the claim of which files were saved.

@@ -119,7 +119,7 @@ pub(crate) struct Choice {
     /// The longest time for operations of plugins.
     #[arg(long, value_name = "DURATION")]
     pub(crate) item_operation_timeout: Option<Duration>,
-    /// The ConfigMap with rules for volumes.
+    /// The `ConfigMap` with rules for volumes.
     #[arg(long, value_name = "NAME")]
     pub(crate) resource_policies_configmap: Option<String>,
     /// What moves the data of snapshots.

@@ -170,7 +170,7 @@ pub(crate) struct Deleting {
 /// Whether a command ends before what it asked for does.
 #[derive(Debug, Clone, Copy, Group)]
 pub(crate) struct Waiting {
-    /// Wait for the end. The exit code tells it: 0 Completed, 3 PartiallyFailed, 1 otherwise.
+    /// Wait for the end. The exit code tells it: 0 Completed, 3 `PartiallyFailed`, 1 otherwise.
     #[arg(short, long)]
     pub(crate) wait: bool,
 }

@@ -35,7 +35,7 @@ pub(crate) struct RestoreCreate {
     /// The schedule whose newest Completed backup is restored.
     #[arg(long, value_name = "SCHEDULE")]
     pub(crate) from_schedule: Option<String>,
-    /// Of a schedule, take the newest backup that is Completed or PartiallyFailed.
+    /// Of a schedule, take the newest backup that is Completed or `PartiallyFailed`.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub(crate) allow_partially_failed: Option<bool>,
     /// Namespaces of the backup, with commas between; `*` for all.
@@ -86,10 +86,10 @@ pub(crate) struct RestoreCreate {
     /// Whether objects without a namespace are restored.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub(crate) include_cluster_resources: Option<bool>,
-    /// The ConfigMap with changes to make to restored objects.
+    /// The `ConfigMap` with changes to make to restored objects.
     #[arg(long, value_name = "NAME")]
     pub(crate) resource_modifier_configmap: Option<String>,
-    /// The ConfigMap with rules for restored objects.
+    /// The `ConfigMap` with rules for restored objects.
     #[arg(long, value_name = "NAME")]
     pub(crate) resource_policies_configmap: Option<String>,
     /// Whether holes of files stay holes.

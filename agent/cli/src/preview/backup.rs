@@ -72,10 +72,8 @@ impl Forecast {
             text.push('\n');
             text += &table(&["VOLUME", "READ", "SIZE"], Rows { rows }, &LabelColumns::default());
         }
-        for line in self.skipped.iter().chain(&self.notes) {
-            text.extend(["\n", line]);
-        }
-        text.extend(["\n", &self.sum(), "\n"]);
+        let said = self.skipped.iter().chain(&self.notes).map(|line| format!("\n{line}"));
+        text.extend(said.chain([format!("\n{}\n", self.sum())]));
         text
     }
 

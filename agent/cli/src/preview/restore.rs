@@ -131,21 +131,22 @@ impl Forecast {
             text.push('\n');
             text += &table(&["ACTION", "SNAPSHOT", "VOLUME", "WHY"], rows(&self.volumes), &LabelColumns::default());
         }
-        for note in &self.notes {
-            text.extend(["\n", note]);
-        }
+        text.extend(self.notes.iter().map(|note| format!("\n{note}")));
+        text.push_str(&self.sum());
+        text
+    }
+
+    /// How many there are of each.
+    fn sum(&self) -> String {
         let count = |action| self.objects.iter().filter(|line| line.action == action).count();
         let (made, updated, kept) = (count(Deed::Create), count(Deed::Update), count(Deed::Keep));
         let filled = self.volumes.iter().filter(|line| line.action == Deed::Fill).count();
-        let sum = format!(
+        format!(
             "\n{made} objects to create, {updated} to update, {kept} stay as they are, {} do not come back; {filled} of {} \
              volumes get their files. Nothing was changed.\n",
             count(Deed::Skip),
             self.volumes.len()
-        );
-        text.push_str(&sum);
-        // An action without a reason leaves the last cell empty.
-        text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+        )
     }
 }
 

@@ -80,11 +80,11 @@ mod tests {
         };
         let rows = || Rows { rows: vec![row("long-name", "x"), row("b", "y")] };
         let labels = LabelColumns { shows_all: true, keys: vec!["a.b/tier".to_owned(), "none".to_owned()] };
-        expect![[r#"
+        expect![[r"
             NAME        AT   TIER   NONE   LABELS
             long-name        x             a.b/tier=x
             b                y             a.b/tier=y
-        "#]]
+        "]]
         .assert_eq(&table(&["NAME", "AT"], rows(), &labels));
         assert_eq!(table(&["NAME"], Rows::default(), &labels), "");
     }

@@ -120,9 +120,8 @@ mod tests {
                                      two
               Cluster:               <none>
               TTL:       1h
-              |
+            __
         "]]
-        // Where a line ends in space, its end is shown.
-        .assert_eq(&page.finish().replace(" \n", " |\n"));
+        .assert_eq(&page.finish().replace("  \n", "__\n"));
     }
 }

@@ -4,6 +4,7 @@ use kube::ResourceExt as _;
 use trysail_api::{
     pod_volume_restore::PodVolumeRestore,
     restore::{Restore, RestorePhase, RestoreSpec, RestoreStatus},
+    transfer::UploaderType,
 };
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     backup::{
         describe::{metadata, validation_errors},
         spec::{alternatives, included, policies},
-        volumes::{PodVolume, describe_groups},
+        volumes::{Depth, PodVolume, describe_groups},
     },
     files::{Fetched, Missing, ResourceList, Results, VolumeInfo, describe_resource_list, describe_results},
     joined,
@@ -150,14 +151,14 @@ fn spec(page: &mut Page, spec: &RestoreSpec) {
 }
 
 fn volumes(page: &mut Page, picture: &Picture) {
-    let details = picture.resources.is_some();
+    let depth = Depth::of(picture.resources.as_ref());
     if let Some(first) = picture.volumes.first() {
         page.blank();
-        let uploader = first.spec.uploader_type.map(trysail_api::transfer::UploaderType::as_str).unwrap_or_default();
-        let hint = if details { "" } else { " (specify --details for more information)" };
+        let uploader = first.spec.uploader_type.map(UploaderType::as_str).unwrap_or_default();
+        let hint = depth.hint();
         page.line(format!("{uploader} Restores{hint}:"));
         let volumes: Vec<PodVolume<'_>> = picture.volumes.iter().map(of_restore).collect();
-        describe_groups(page, "\t", &volumes, details);
+        describe_groups(page, "\t", &volumes, depth);
     }
     match &picture.infos {
         Err(Missing::NotFound) => {}

@@ -55,7 +55,8 @@ pub(crate) fn describe(picture: &Picture, view: &View) -> String {
         describe_resource_list(&mut page, resources, "backup");
         page.blank();
     }
-    volumes::describe(&mut page, &status, &picture.infos, &picture.volumes, picture.resources.is_some());
+    let depth = volumes::Depth::of(picture.resources.as_ref());
+    volumes::describe(&mut page, &status, &picture.infos, &picture.volumes, depth);
     if let Some(hooks) = status.hook_status {
         page.blank();
         page.line(format!("HooksAttempted:\t{}", hooks.hooks_attempted));

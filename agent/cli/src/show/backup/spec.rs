@@ -130,7 +130,9 @@ fn hook(page: &mut Page, hook: &BackupHook) {
     page.line(format!("\t\t\tLabel selector:\t{}", selector(hook.label_selector.as_ref())));
     let stages = [("Pre", &hook.pre), ("Post", &hook.post)];
     for (stage, hooks) in stages {
-        hooks.iter().flatten().for_each(|hook| command(page, stage, hook));
+        for hook in hooks.iter().flatten() {
+            command(page, stage, hook);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use trysail_api::{
     backup::{BackupPhase, BackupSpec, BackupStatus},
-    hook::{BackupHook, Hook},
+    hook::{BackupHook, Hook, OnError},
 };
 
 use super::{
@@ -124,7 +124,7 @@ fn hook(hook: &BackupHook) -> Value {
             let exec = &hook.exec;
             json!({
                 "container": exec.container.as_deref().unwrap_or_default(), "command": exec.command.join(" "),
-                "onError:": exec.on_error.map(trysail_api::hook::OnError::as_str).unwrap_or_default(), "timeout": span(exec.timeout.as_ref()),
+                "onError:": exec.on_error.map(OnError::as_str).unwrap_or_default(), "timeout": span(exec.timeout.as_ref()),
             })
         };
         hooks.into_iter().flatten().map(command).collect()

@@ -9,9 +9,33 @@ use trysail_api::{
 };
 
 use crate::show::{
-    files::{Fetched, Missing, VolumeInfo},
+    files::{Fetched, Missing, ResourceList, VolumeInfo},
     page::Page,
 };
+
+/// How much is told of volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// How many there are.
+    Counts,
+    /// Each of them.
+    Single,
+}
+
+impl Depth {
+    /// Volumes are told one by one where objects are.
+    pub(crate) fn of(resources: Option<&Fetched<ResourceList>>) -> Self {
+        if resources.is_some() { Self::Single } else { Self::Counts }
+    }
+
+    /// What stands behind a heading.
+    pub(crate) fn hint(self) -> &'static str {
+        match self {
+            Self::Counts => " (specify --details for more information)",
+            Self::Single => "",
+        }
+    }
+}
 
 /// One volume of a pod, and how far it is.
 #[derive(Debug, Clone)]
@@ -90,13 +114,13 @@ pub(crate) fn by_pod(volumes: &[&PodVolume<'_>]) -> BTreeMap<String, Vec<String>
 }
 
 /// Tells volumes by group: how many there are, or with details which.
-pub(crate) fn describe_groups(page: &mut Page, tabs: &str, volumes: &[PodVolume<'_>], details: bool) {
+pub(crate) fn describe_groups(page: &mut Page, tabs: &str, volumes: &[PodVolume<'_>], depth: Depth) {
     for group in GROUPS {
         let of_group: Vec<&PodVolume<'_>> = volumes.iter().filter(|volume| volume.group() == group).collect();
         if of_group.is_empty() {
             continue;
         }
-        if !details {
+        if depth == Depth::Counts {
             page.line(format!("{tabs}{group}:\t{}", of_group.len()));
             continue;
         }
@@ -118,7 +142,7 @@ pub(crate) fn describe(
     status: &BackupStatus,
     infos: &Fetched<Vec<VolumeInfo>>,
     volumes: &[PodVolumeBackup],
-    details: bool,
+    depth: Depth,
 ) {
     page.line("Backup Volumes:");
     let (infos, is_known) = match infos {
@@ -131,10 +155,10 @@ pub(crate) fn describe(
     if volumes.is_empty() {
         return page.line("\tPod Volume Backups: <none included>");
     }
-    let hint = if details { "" } else { " (specify --details for more information)" };
+    let hint = depth.hint();
     page.line(format!("\tPod Volume Backups - {}{hint}:", uploader(volumes).as_str()));
     let volumes: Vec<PodVolume<'_>> = volumes.iter().map(PodVolume::of_backup).collect();
-    describe_groups(page, "\t\t", &volumes, details);
+    describe_groups(page, "\t\t", &volumes, depth);
 }
 
 /// Snapshots that stock Velero took: Trysail takes none, but shows its backups.
